@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// A Llama-shaped language model from a GGUF file, built of mneme memories, with the cache chosen at run time.
+#pragma once
+#include <mneme/core/any_memory.hpp>
+#include <mneme/core/weight.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tokenizer.hpp"
+
+namespace mneme_stream {
+
+using mneme::index_t;
+
+// Token ids in, logits out: any_memory keeps the program independent of policy and store.
+using language_model = mneme::any_memory<float, mneme::token_id>;
+
+struct llama_shape {
+  index_t layers, width, hidden, heads, kv_heads, context, vocabulary;
+  double rope_base, epsilon;
+};
+
+// Weights of one file, mapped and shared by every model that is built from them.
+class checkpoint {
+ public:
+  // Throws mneme::error, one line, if the file cannot be used: missing, damaged, another architecture, an
+  // unsupported tensor type, a tensor of the wrong shape.
+  explicit checkpoint(const std::string& path);
+
+  const llama_shape& shape() const { return shape_; }
+  const vocabulary& tokens() const { return tokens_; }
+  // The token that ends an answer.
+  token_id end_of_text() const { return end_of_text_; }
+  // Hash of all weights: a state of another checkpoint is refused.
+  const std::string& fingerprint() const { return fingerprint_; }
+
+  // The model with one cache per layer. Throws mneme::error naming an unknown policy or store, or a capacity < 1
+  // under a policy that needs one.
+  language_model with_cache(const std::string& policy, const std::string& store, index_t capacity) const;
+
+  static std::vector<std::string> policies();
+  static std::vector<std::string> stores();
+
+ private:
+  struct weights;
+  template <class Policy, class Store>
+  language_model build(index_t capacity) const;
+
+  llama_shape shape_{};
+  vocabulary tokens_;
+  token_id end_of_text_ = 0;
+  std::string fingerprint_;
+  std::shared_ptr<const weights> weights_;
+};
+
+}  // namespace mneme_stream

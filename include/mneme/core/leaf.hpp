@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// leaf: one member of a state without its C++ type; the currency of type erasure and of state files.
+#pragma once
+#include "fields.hpp"
+
+#include <cstring>
+
+namespace mneme::inline MNEME_ABI {
+
+enum class element : std::uint8_t { f32, f64, i8, u8, i16, u16, i32, u32, i64, u64 };
+
+template <class E>
+constexpr element element_of() {
+  static_assert(std::is_arithmetic_v<E> || std::is_same_v<E, std::byte>, "states hold arithmetic elements");
+  if constexpr (std::is_floating_point_v<E>)
+    return sizeof(E) == 8 ? element::f64 : element::f32;
+  else {
+    constexpr bool is_signed = std::is_signed_v<E>;
+    switch (sizeof(E)) {
+      case 1: return is_signed ? element::i8 : element::u8;
+      case 2: return is_signed ? element::i16 : element::u16;
+      case 4: return is_signed ? element::i32 : element::u32;
+      default: return is_signed ? element::i64 : element::u64;
+    }
+  }
+}
+
+// View of a buffer or a scalar. resize is null for scalars.
+struct leaf {
+  element type;
+  bool scalar;
+  void* data;
+  index_t count;
+  index_t element_bytes;
+  footprint_t held;
+  void* owner;
+  void (*resize)(void* owner, index_t count);
+
+  std::size_t bytes() const { return static_cast<std::size_t>(count * element_bytes); }
+  footprint_t footprint() const { return held; }
+  friend bool operator==(const leaf& a, const leaf& b) {
+    return a.type == b.type && a.scalar == b.scalar && a.count == b.count &&
+           (a.count == 0 || std::memcmp(a.data, b.data, a.bytes()) == 0);
+  }
+};
+
+inline const leaf& as_leaf(const leaf& l) { return l; }
+template <class E>
+leaf as_leaf(buffer<E>& b) {
+  return {element_of<E>(), false, b.data(), b.size(), index_t{sizeof(E)}, leaf_footprint(b), &b,
+          [](void* owner, index_t n) { static_cast<buffer<E>*>(owner)->resize(n); }};
+}
+template <class E>
+  requires std::is_arithmetic_v<E>
+leaf as_leaf(E& x) {
+  return {element_of<E>(), true, &x, 1, index_t{sizeof(E)}, leaf_footprint(x), nullptr, nullptr};
+}
+
+// f(path, leaf) for every leaf of a state. The const form gives leaves that must only be read.
+template <class S, class F>
+void visit_leaves(S& s, F&& f) {
+  visit_fields([&](const field_path& at, auto& member) { f(at, as_leaf(member)); },
+               const_cast<std::remove_const_t<S>&>(s));
+}
+
+}  // namespace mneme::inline MNEME_ABI

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// weight: an immutable shared tensor with a run-time storage type.
+#pragma once
+#include "buffer.hpp"
+#include "dtype.hpp"
+#include "error.hpp"
+
+#include <array>
+#include <initializer_list>
+#include <memory>
+#include <string_view>
+
+namespace mneme::inline MNEME_ABI {
+
+// Pointer, shape of up to three dimensions (row major, outermost first), storage type, shared owner. Copying a model
+// shares its weights; a mapped file, a tied embedding, a second model are just owners. Rows are packed; a row of a
+// block format must be a whole number of blocks.
+class weight {
+ public:
+  weight() = default;
+  // Bytes that somebody else owns and `owner` keeps alive. Fails if the last dimension does not fill its blocks.
+  weight(const void* data, std::array<index_t, 3> shape, int rank, dtype type, std::shared_ptr<const void> owner)
+      : data_(data), shape_(shape), rank_(rank), type_(type), owner_(std::move(owner)) {
+    if (cols() % info(type).block != 0)
+      fail(message("a row of ", cols(), " columns does not fill blocks of ", info(type).block, " (",
+                   info(type).name, ")"));
+  }
+  // A zeroed tensor of T (float or double) of our own.
+  template <class T>
+  static weight zeros(index_t d0, index_t d1 = -1, index_t d2 = -1) {
+    const int rank = d2 >= 0 ? 3 : d1 >= 0 ? 2 : 1;
+    const index_t n = d0 * (d1 >= 0 ? d1 : 1) * (d2 >= 0 ? d2 : 1);
+    auto owned = std::make_shared<buffer<T>>(n);
+    const void* p = owned->data();
+    weight w(p, {d0, d1 >= 0 ? d1 : 1, d2 >= 0 ? d2 : 1}, rank, dtype_of<T>, std::move(owned));
+    w.writable_ = true;
+    return w;
+  }
+  // Raw bytes of any storage type, copied; `shape` as above.
+  static weight copy_of(const void* bytes, std::array<index_t, 3> shape, int rank, dtype type) {
+    weight described(bytes, shape, rank, type, nullptr);
+    auto owned = std::make_shared<buffer<std::byte>>(static_cast<index_t>(described.bytes()));
+    if (described.bytes() > 0) std::memcpy(owned->data(), bytes, described.bytes());
+    described.data_ = owned->data();
+    described.owner_ = std::move(owned);
+    described.writable_ = true;
+    return described;
+  }
+
+  const void* data() const { return data_; }
+  dtype type() const { return type_; }
+  int rank() const { return rank_; }
+  index_t dim(int i) const { return shape_[static_cast<std::size_t>(i)]; }
+  // Seen as a matrix: the last dimension is contiguous, all others are rows. A vector is one row.
+  index_t cols() const { return rank_ == 0 ? 0 : dim(rank_ - 1); }
+  index_t rows() const { return rank_ == 0 ? 0 : rank_ == 1 ? 1 : rank_ == 2 ? dim(0) : dim(0) * dim(1); }
+  index_t size() const { return rows() * cols(); }
+  std::size_t bytes() const { return static_cast<std::size_t>(rows() * row_bytes(type_, cols())); }
+  const void* row(index_t r) const { return static_cast<const std::byte*>(data_) + r * row_bytes(type_, cols()); }
+  bool shared() const { return owner_.use_count() > 1; }
+  explicit operator bool() const { return data_ != nullptr; }
+
+  std::string shape_text() const {
+    std::string s = "[";
+    for (int i = 0; i < rank_; ++i) s += (i ? ", " : "") + std::to_string(dim(i));
+    return s + "]";
+  }
+
+  // Two weights are equal if shape, type and bytes are.
+  friend bool operator==(const weight& a, const weight& b) {
+    return a.rank_ == b.rank_ && a.shape_ == b.shape_ && a.type_ == b.type_ &&
+           (a.data_ == b.data_ || std::memcmp(a.data_, b.data_, a.bytes()) == 0);
+  }
+
+ private:
+  template <class T>
+  friend T* edit(weight& w);
+
+  const void* data_ = nullptr;
+  std::array<index_t, 3> shape_{0, 1, 1};
+  int rank_ = 0;
+  dtype type_ = dtype::f32;
+  bool writable_ = false;  // the bytes are our own allocation
+  std::shared_ptr<const void> owner_;
+};
+
+// An error unless w has this shape; `name` is the tensor's name in checkpoints.
+inline status expect_shape(std::string_view name, const weight& w, std::initializer_list<index_t> shape) {
+  bool same = w.rank() == static_cast<int>(shape.size());
+  std::string expected_text;
+  int i = 0;
+  for (index_t d : shape) {
+    same = same && w.dim(i++) == d;
+    expected_text += (expected_text.empty() ? "[" : ", ") + std::to_string(d);
+  }
+  if (same) return {};
+  return message("tensor ", std::string(name), " has shape ", w.shape_text(), ", expected ", expected_text, "]");
+}
+
+// Elements of a weight stored as T (float or double). Precondition: w.type() == dtype_of<T>.
+template <class T>
+const T* data(const weight& w) {
+  return static_cast<const T*>(w.data());
+}
+
+// Writable elements; unshares first, and moves away from bytes that are not ours, such as a mapped file.
+template <class T>
+T* edit(weight& w) {
+  if (w.type() != dtype_of<T>)
+    fail(message("cannot edit a ", info(w.type()).name, " weight as ", info(dtype_of<T>).name));
+  if (!w.writable_ || w.shared()) w = weight::copy_of(w.data_, w.shape_, w.rank_, w.type_);
+  return static_cast<T*>(const_cast<void*>(w.data_));
+}
+
+}  // namespace mneme::inline MNEME_ABI

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of T to storage types.
+#pragma once
+#include "../core/weight.hpp"
+
+#include <cmath>
+
+namespace mneme::inline MNEME_ABI {
+
+namespace detail {
+inline void put_f16(std::byte* p, float x) {
+  const std::uint16_t h = to_f16(x);
+  std::memcpy(p, &h, sizeof h);
+}
+// ggml's quantisers: scales are rounded to binary16 for storage, codes are computed with the float32 scale.
+template <class T>
+void encode_q8_0(const T* x, std::byte* out) {
+  float largest = 0;
+  for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(static_cast<float>(x[i])));
+  const float d = largest / 127, inverse = d != 0 ? 1 / d : 0;
+  put_f16(out, d);
+  for (int i = 0; i < 32; ++i)
+    out[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(static_cast<float>(x[i]) * inverse)));
+}
+template <class Code>
+void put_nibbles(std::byte* out, Code&& code) {
+  for (int i = 0; i < 16; ++i) out[i] = static_cast<std::byte>(code(i) | (code(i + 16) << 4));
+}
+template <class T>
+void encode_q4_1(const T* x, std::byte* out) {
+  float low = static_cast<float>(x[0]), high = low;
+  for (int i = 1; i < 32; ++i) {
+    low = std::min(low, static_cast<float>(x[i]));
+    high = std::max(high, static_cast<float>(x[i]));
+  }
+  const float d = (high - low) / 15, inverse = d != 0 ? 1 / d : 0;
+  put_f16(out, d);
+  put_f16(out + 2, low);
+  put_nibbles(out + 4, [&](int i) {
+    return std::min(15, static_cast<int>((static_cast<float>(x[i]) - low) * inverse + 0.5f));
+  });
+}
+template <class T>
+void encode_q4_0(const T* x, std::byte* out) {
+  float extreme = 0;  // signed value of largest magnitude, the first on ties
+  for (int i = 0; i < 32; ++i)
+    if (std::fabs(static_cast<float>(x[i])) > std::fabs(extreme)) extreme = static_cast<float>(x[i]);
+  const float d = extreme / -8, inverse = d != 0 ? 1 / d : 0;
+  put_f16(out, d);
+  put_nibbles(out + 2, [&](int i) {
+    return std::min(15, static_cast<int>(static_cast<float>(x[i]) * inverse + 8.5f));
+  });
+}
+}  // namespace detail
+
+// n elements of x to the storage type. Precondition: n fills whole blocks.
+template <class T>
+void encode_row(dtype type, const T* x, index_t n, std::byte* out) {
+  const index_t block = info(type).block, bytes = info(type).block_bytes;
+  for (index_t i = 0; i < n; i += block, x += block, out += bytes) switch (type) {
+      case dtype::f32: {
+        const auto v = static_cast<float>(*x);
+        std::memcpy(out, &v, sizeof v);
+        break;
+      }
+      case dtype::f64: {
+        const auto v = static_cast<double>(*x);
+        std::memcpy(out, &v, sizeof v);
+        break;
+      }
+      case dtype::bf16: {
+        const std::uint16_t v = to_bf16(static_cast<float>(*x));
+        std::memcpy(out, &v, sizeof v);
+        break;
+      }
+      case dtype::f16: detail::put_f16(out, static_cast<float>(*x)); break;
+      case dtype::q8_0: detail::encode_q8_0(x, out); break;
+      case dtype::q4_0: detail::encode_q4_0(x, out); break;
+      case dtype::q4_1: detail::encode_q4_1(x, out); break;
+    }
+}
+
+// A float32 weight in another storage type. Fails if its rows do not fill the blocks of that type.
+inline weight stored_as(const weight& w, dtype type) {
+  if (w.type() == type) return w;
+  if (w.type() != dtype::f32) fail(message("cannot re-encode a ", info(w.type()).name, " weight, expected F32"));
+  const index_t bytes = row_bytes(type, w.cols());
+  buffer<std::byte> encoded(w.rows() * bytes);
+  for (index_t r = 0; r < w.rows(); ++r)
+    encode_row(type, data<float>(w) + r * w.cols(), w.cols(), encoded.data() + r * bytes);
+  return weight::copy_of(encoded.data(), {w.dim(0), w.dim(1), w.dim(2)}, w.rank(), type);
+}
+
+}  // namespace mneme::inline MNEME_ABI

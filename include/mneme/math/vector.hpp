@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loops over one row, with the tail in one-lane packs; dot, axpy, sum of squares, softmax.
+#pragma once
+#include "activation.hpp"
+
+namespace mneme::inline MNEME_ABI {
+
+// f.template operator()<P>(i) for the packs that cover [0, n): whole packs first, then single elements.
+template <class T, class Arch, class F>
+void for_packs(index_t n, F&& f) {
+  using P = simd::pack<T, Arch>;
+  index_t i = 0;
+  for (; i + simd::width<P> <= n; i += simd::width<P>) f.template operator()<P>(i);
+  for (; i < n; ++i) f.template operator()<T>(i);
+}
+
+// y[i] = f(x[i]).
+template <class Arch, class T, class F>
+void map_row(index_t n, const T* x, T* y, F&& f) {
+  for_packs<T, Arch>(n, [&]<class P>(index_t i) { simd::store(y + i, f(simd::load<P>(x + i))); });
+}
+
+// sum of a[i] b[i]: one pack of partial sums in the order of i, then across lanes, then the tail.
+template <class Arch, class T>
+T dot(index_t n, const T* a, const T* b) {
+  using P = simd::pack<T, Arch>;
+  P partial(T(0));
+  index_t i = 0;
+  for (; i + simd::width<P> <= n; i += simd::width<P>)
+    partial = simd::fma(simd::load<P>(a + i), simd::load<P>(b + i), partial);
+  T s = simd::sum(partial);
+  for (; i < n; ++i) s = simd::fma(a[i], b[i], s);
+  return s;
+}
+
+// y += a x.
+template <class Arch, class T>
+void axpy(index_t n, T a, const T* x, T* y) {
+  for_packs<T, Arch>(n, [&]<class P>(index_t i) {
+    simd::store(y + i, simd::fma(P(a), simd::load<P>(x + i), simd::load<P>(y + i)));
+  });
+}
+
+// p <- softmax(p) over n >= 1 finite or -infinite scores; returns log sum exp. A row of -infinity gives zeros.
+template <class Arch, class T>
+T softmax(index_t n, T* p) {
+  using P = simd::pack<T, Arch>;
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
+  P highest(lowest);
+  index_t i = 0;
+  for (; i + simd::width<P> <= n; i += simd::width<P>) highest = simd::max(highest, simd::load<P>(p + i));
+  T m = simd::max_of(highest);
+  for (; i < n; ++i) m = simd::max(m, p[i]);
+  if (!(m > lowest)) {
+    for (i = 0; i < n; ++i) p[i] = T(0);
+    return lowest;
+  }
+  P partial(T(0));
+  for (i = 0; i + simd::width<P> <= n; i += simd::width<P>) {
+    const P e = exp(simd::load<P>(p + i) - P(m));
+    simd::store(p + i, e);
+    partial = partial + e;
+  }
+  T total = simd::sum(partial);
+  for (; i < n; ++i) total += p[i] = exp(p[i] - m);
+  const T inverse = T(1) / total;
+  map_row<Arch>(n, p, p, [inverse]<class Q>(Q x) { return x * Q(inverse); });
+  return m + std::log(total);
+}
+
+}  // namespace mneme::inline MNEME_ABI
