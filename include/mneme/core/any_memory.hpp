@@ -2,21 +2,11 @@
 // any_memory: a memory chosen at run time; itself a Memory, with a separate erased state.
 #pragma once
 #include "any_state.hpp"
-#include "compose/group.hpp"
 #include "scan.hpp"
 
 #include <memory>
 
 namespace mneme::inline MNEME_ABI {
-
-// A cache of bounded size that can say what it holds. `live` gives the absolute positions of the entries of one list
-// (a key/value head), in slot order; capacity 0 means unbounded.
-template <class M>
-concept Evicting = Memory<M> && requires(const M& m, const state_t<M>& s, index_t list) {
-  { m.capacity() } -> std::same_as<index_t>;
-  { m.lists() } -> std::same_as<index_t>;
-  { m.live(s, list) } -> std::same_as<std::vector<index_t>>;
-};
 
 // Also the boundary between units built with different instruction sets, and the reason why laws, benches and the
 // state file compile once. Refinements that the erased type lacks are asked for at run time, the one place where that

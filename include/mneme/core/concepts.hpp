@@ -146,6 +146,20 @@ concept Validated = Memory<M> && requires(const M& m, const state_t<M>& s) {
   { m.valid(s) } -> std::same_as<bool>;
 };
 
+// A cache of bounded size that can say what it holds. `live` gives the absolute positions of the entries of one list
+// (a key/value head), in slot order; capacity 0 means unbounded.
+template <class M>
+concept Evicting = Memory<M> && requires(const M& m, const state_t<M>& s, index_t list) {
+  { m.capacity() } -> std::same_as<index_t>;
+  { m.lists() } -> std::same_as<index_t>;
+  { m.live(s, list) } -> std::same_as<std::vector<index_t>>;
+};
+
+// A memory that states law L21 with `static constexpr bool row_stable = true`: the bits of a row's result do not depend
+// on how many rows or lanes were computed with it.
+template <class M>
+inline constexpr bool row_stable = requires { requires M::row_stable; };
+
 // Learned tensors, visited under checkpoint names.
 template <class M>
 concept HasParams = requires(M& m, const M& c) {

@@ -50,10 +50,6 @@ decltype(auto) weights_of(M& m) {
     return nothing{};
 }
 
-// A composition reads a whole row of bits from its parts: it is row-stable (law L21) if all of them are.
-template <class M>
-inline constexpr bool row_stable = requires { requires M::row_stable; };
-
 // Element-wise Y += X. Compositions never loop over elements themselves: they call overloads for the space.
 template <class T>
 void add_rows(context&, mat_view<const T> X, mat_view<T> Y) noexcept {
