@@ -25,7 +25,8 @@ class row_wise {
   // Lanes all of whose outputs are wanted are one matrix: weights are read once for all of them.
   void scan_many(context& ctx, std::span<const lane<state>> lanes, mat_view<const Input> X,
                  mat_view<T> Y) const noexcept {
-    if (X.rows() == Y.rows()) return scan(ctx, *lanes.front().state, X, Y);
+    state none;
+    if (X.rows() == Y.rows()) return scan(ctx, none, X, Y);
     context::frame scratch(ctx);
     const auto wanted = scratch.mat<Input>(Y.rows(), X.cols());
     index_t x = 0, y = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the readers of untrusted files share: a bounded cursor, checked sizes, names fit for a message, weights in place.
+// What readers of untrusted files share: a bounded cursor, checked sizes, short names, weights in place.
 #pragma once
 #include "../core/weight.hpp"
 
@@ -13,7 +13,8 @@
 
 namespace mneme::inline MNEME_ABI {
 
-static_assert(std::endian::native == std::endian::little, "mneme/io maps little-endian files without swapping bytes");
+static_assert(std::endian::native == std::endian::little,
+              "mneme/io maps little-endian files without swapping bytes");
 
 namespace detail {
 
@@ -61,7 +62,8 @@ inline bool multiply(index_t& product, std::uint64_t factor) {
 inline std::string shown(std::string_view name) {
   constexpr std::size_t longest = 100;
   std::string s = "\"";
-  for (const char c : name.substr(0, longest)) s += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  for (const char c : name.substr(0, longest))
+    s += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
   return s + (name.size() > longest ? "...\"" : "\"");
 }
 
@@ -72,10 +74,11 @@ std::string shape_text(const Numbers& shape) {
   return s + "]";
 }
 
-// A weight over bytes of a file. Shares them with `owner` unless that is null or their place does not suit their type:
-// kernels read floats in place. Precondition: the bytes are as many as shape and type ask for, rows fill blocks.
-inline weight weight_over(std::span<const std::byte> bytes, std::array<index_t, 3> shape, int rank, dtype type,
-                          const std::shared_ptr<const void>& owner) {
+// A weight over bytes of a file. Shares them with `owner` unless that is null or their place does not suit
+// their type: kernels read floats in place. Precondition: the bytes are as many as shape and type ask for,
+// rows fill blocks.
+inline weight weight_over(std::span<const std::byte> bytes, std::array<index_t, 3> shape, int rank,
+                          dtype type, const std::shared_ptr<const void>& owner) {
   const auto word = static_cast<std::uintptr_t>(info(type).block == 1 ? info(type).block_bytes : 2);
   if (owner == nullptr || reinterpret_cast<std::uintptr_t>(bytes.data()) % word != 0)
     return weight::copy_of(bytes.data(), shape, rank, type);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// gguf_file: a strict reader of GGUF files (versions 2 and 3, little-endian), mapped; weights point into the mapping.
+// gguf_file: a strict reader of mapped GGUF files (versions 2 and 3, little-endian).
 #pragma once
 #include "gguf_metadata.hpp"
 #include "mapped_file.hpp"
@@ -37,9 +37,9 @@ inline bool weight_type_of_ggml(std::uint32_t type, dtype& t) {
 // "12 (Q4_K)". Empty names are types that ggml has removed.
 inline std::string ggml_type_text(std::uint32_t type) {
   constexpr std::string_view names[] = {
-      "F32",  "F16",  "Q4_0", "Q4_1",  "",       "",        "Q5_0",    "Q5_1",   "Q8_0",  "Q8_1", "Q2_K",
-      "Q3_K", "Q4_K", "Q5_K", "Q6_K",  "Q8_K",   "IQ2_XXS", "IQ2_XS",  "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S",
-      "IQ2_S", "IQ4_XS", "I8", "I16",  "I32",    "I64",     "F64",     "IQ1_M",  "BF16"};
+      "F32",   "F16",    "Q4_0", "Q4_1", "",     "",        "Q5_0",   "Q5_1",    "Q8_0",  "Q8_1",   "Q2_K",
+      "Q3_K",  "Q4_K",   "Q5_K", "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S",
+      "IQ2_S", "IQ4_XS", "I8",   "I16",  "I32",  "I64",     "F64",    "IQ1_M",   "BF16"};
   const std::string number = std::to_string(type);
   if (type >= std::size(names) || names[type].empty()) return number;
   return number + " (" + std::string(names[type]) + ")";
@@ -47,9 +47,9 @@ inline std::string ggml_type_text(std::uint32_t type) {
 
 }  // namespace detail
 
-// Nothing in the file is trusted: every count, length, offset and size is checked against the bytes that are there, and
-// memory use stays within a small multiple of the file's own tables. Errors name the file, the key or tensor, and the
-// byte offset. Copies share the mapping.
+// Nothing in the file is trusted: every count, length, offset and size is checked against the bytes that are
+// there, and memory use stays within a small multiple of the file's own tables. Errors name the file, the key
+// or tensor, and the byte offset. Copies share the mapping.
 class gguf_file {
  public:
   // Errors: those of mapped_file::open and of parse.
@@ -59,10 +59,11 @@ class gguf_file {
     return parse((*file)->bytes(), *file, path);
   }
 
-  // Bytes that `owner` keeps alive; with a null owner the caller does, and weights are copies. `name` is for messages.
-  // Errors: wrong magic or version; counts, lengths, nesting or offsets beyond the file; an alignment that is no power
-  // of two; duplicate keys or names; tensors that overlap, leave the data section, overflow, or whose rows do not fill
-  // blocks.
+  // Bytes that `owner` keeps alive; with a null owner the caller does, and weights are copies. `name` is for
+  // messages.
+  // Errors: wrong magic or version; counts, lengths, nesting or offsets beyond the file; an alignment that is
+  // no power of two; duplicate keys or names; tensors that overlap, leave the data section, overflow, or
+  // whose rows do not fill blocks.
   static expected<gguf_file> parse(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
                                    std::string name) {
     gguf_file f;
@@ -88,8 +89,8 @@ class gguf_file {
 
   const std::map<std::string, gguf_value, std::less<>>& metadata() const { return metadata_; }
   bool has(std::string_view key) const { return metadata_.find(key) != metadata_.end(); }
-  // The value of a key: get<std::uint32_t>("llama.block_count"), get<std::vector<std::string>>(...). An integer of any
-  // type is accepted where its value fits, a float by a type at least as wide.
+  // The value of a key: get<std::uint32_t>("llama.block_count"), get<std::vector<std::string>>(...). An
+  // integer of any type is accepted where its value fits, a float by a type at least as wide.
   // Errors: no such key, another type, a value out of range.
   template <GgufValue T>
   expected<T> get(std::string_view key) const {
@@ -112,8 +113,8 @@ class gguf_file {
     return names;
   }
   bool contains(std::string_view tensor) const { return index_.find(tensor) != index_.end(); }
-  // A weight that points into the file and shares its ownership (a copy where its place does not suit its type). The
-  // shape is ne reversed: ne = {576, 192} gives [192, 576], W[out][in].
+  // A weight that points into the file and shares its ownership (a copy where its place does not suit its
+  // type). The shape is ne reversed: ne = {576, 192} gives [192, 576], W[out][in].
   // Errors: no such tensor, a storage type that weights do not have, 0 or 4 dimensions.
   expected<weight> tensor(std::string_view tensor) const {
     const auto found = index_.find(tensor);
@@ -143,12 +144,14 @@ class gguf_file {
 
   status read_head(detail::byte_cursor& in, std::uint64_t& tensors, std::uint64_t& keys) {
     std::string_view magic;
-    if (!in.take(magic, 4) || magic != "GGUF") return message(name_, ": not a GGUF file (no magic at byte 0)");
+    if (!in.take(magic, 4) || magic != "GGUF")
+      return message(name_, ": not a GGUF file (no magic at byte 0)");
     if (!in.take(version_) || (version_ != 2 && version_ != 3))
       return trouble(4, "GGUF version " + std::to_string(version_) + ", expected 2 or 3, little-endian,");
     if (!in.take(tensors) || !in.take(keys)) return trouble(in.at(), "the file ends inside the header");
     constexpr std::size_t least_tensor = 8 + 4 + 4 + 8, least_key = 8 + 4 + 1;
-    if (tensors > in.left() / least_tensor) return trouble(8, std::to_string(tensors) + " tensors do not fit the file");
+    if (tensors > in.left() / least_tensor)
+      return trouble(8, std::to_string(tensors) + " tensors do not fit the file");
     if (keys > in.left() / least_key) return trouble(16, std::to_string(keys) + " keys do not fit the file");
     return {};
   }
@@ -158,7 +161,8 @@ class gguf_file {
     const std::size_t at = in.at();
     std::string_view key;
     if (!detail::take_gguf_string(in, key)) return trouble(at, "the file ends inside a key");
-    if (key.empty() || key.size() > longest) return trouble(at, "key of " + std::to_string(key.size()) + " bytes");
+    if (key.empty() || key.size() > longest)
+      return trouble(at, "key of " + std::to_string(key.size()) + " bytes");
     gguf_value v{};
     if (const char* problem = detail::take_gguf_value(in, v))
       return message(name_, ": key ", detail::shown(key), " at byte ", at, ": ", problem);
@@ -182,12 +186,14 @@ class gguf_file {
     t.at = in.at();
     t.ne.fill(1);
     std::string_view name;
-    if (!detail::take_gguf_string(in, name)) return trouble(t.at, "the file ends inside the name of a tensor");
+    if (!detail::take_gguf_string(in, name))
+      return trouble(t.at, "the file ends inside the name of a tensor");
     if (name.empty() || name.size() > longest)
       return trouble(t.at, "tensor name of " + std::to_string(name.size()) + " bytes");
     t.name = name;
     std::uint32_t rank = 0;
-    if (!in.take(rank) || rank > t.ne.size()) return trouble(t, "has " + std::to_string(rank) + " dimensions");
+    if (!in.take(rank) || rank > t.ne.size())
+      return trouble(t, "has " + std::to_string(rank) + " dimensions");
     t.rank = static_cast<int>(rank);
     index_t count = 1;
     for (std::uint32_t i = 0; i < rank; ++i) {
@@ -203,7 +209,8 @@ class gguf_file {
         return trouble(t, "has rows of " + std::to_string(t.ne[0]) + " that do not fill blocks of " +
                               std::to_string(block.block) + " (" + block.name + ")");
       index_t size = count / block.block;
-      if (!detail::multiply(size, static_cast<std::uint64_t>(block.block_bytes))) return trouble(t, "is too large");
+      if (!detail::multiply(size, static_cast<std::uint64_t>(block.block_bytes)))
+        return trouble(t, "is too large");
       t.bytes = static_cast<std::size_t>(size);
     }
     if (!index_.emplace(t.name, tensors_.size()).second) return trouble(t, "is there twice");

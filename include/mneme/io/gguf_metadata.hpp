@@ -27,8 +27,9 @@ struct gguf_value {
 
 namespace detail {
 
-inline constexpr const char* gguf_type_names[] = {"UINT8",   "INT8", "UINT16", "INT16", "UINT32", "INT32",  "FLOAT32",
-                                                  "BOOL", "STRING", "ARRAY", "UINT64", "INT64",  "FLOAT64"};
+inline constexpr const char* gguf_type_names[] = {"UINT8",  "INT8",    "UINT16", "INT16",  "UINT32",
+                                                  "INT32",  "FLOAT32", "BOOL",   "STRING", "ARRAY",
+                                                  "UINT64", "INT64",   "FLOAT64"};
 inline std::string text_of(gguf_type t) { return gguf_type_names[static_cast<std::size_t>(t)]; }
 inline std::string text_of(const gguf_value& v) {
   return v.type == gguf_type::array ? "ARRAY of " + text_of(v.item) : text_of(v.type);
@@ -102,9 +103,10 @@ std::string gguf_wanted() {
   else if constexpr (std::same_as<T, bool>)
     return "BOOL";
   else
-    return std::is_floating_point_v<T> ? "a float of " + std::to_string(8 * sizeof(T)) + " bits"
-                                       : (std::is_signed_v<T> ? "an integer of " : "an unsigned integer of ") +
-                                             std::to_string(8 * sizeof(T)) + " bits";
+    return (std::is_floating_point_v<T> ? "a float of "
+            : std::is_signed_v<T>       ? "an integer of "
+                                        : "an unsigned integer of ") +
+           std::to_string(8 * sizeof(T)) + " bits";
 }
 
 enum class gguf_read { ok, wrong_type, out_of_range };
@@ -159,14 +161,14 @@ template <class T>
 concept GgufItem = std::is_arithmetic_v<T> || std::same_as<T, std::string>;
 }
 
-// What gguf_file::get can give: bool, integers, float, double, std::string, and vectors of them. Arrays of BOOL come as
-// std::vector<std::uint8_t>.
+// What gguf_file::get can give: bool, integers, float, double, std::string, and vectors of them. Arrays of
+// BOOL come as std::vector<std::uint8_t>.
 template <class T>
 concept GgufValue = detail::GgufItem<T> || (detail::is_vector<T> && !std::same_as<T, std::vector<bool>> &&
                                             requires { requires detail::GgufItem<typename T::value_type>; });
 
 namespace detail {
-// Decodes a walked value. An integer of any type is accepted where its value fits, a float by a type at least as wide.
+// Decodes a walked value, as gguf_file::get describes.
 template <GgufValue T>
 gguf_read decode_gguf(std::span<const std::byte> bytes, const gguf_value& v, T& out) {
   byte_cursor in(bytes, v.at);

@@ -11,12 +11,14 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// XXH64 of the bytes (Y. Collet, xxHash, "XXH64 algorithm description"): finds damage, does not resist forgery. A hash
-// of several pieces takes the hash of the pieces before as its seed.
+// XXH64 of the bytes (Y. Collet, xxHash, "XXH64 algorithm description"): finds damage, does not resist
+// forgery. A hash of several pieces takes the hash of the pieces before as its seed.
 inline std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed = 0) {
   constexpr std::uint64_t p1 = 0x9e3779b185ebca87u, p2 = 0xc2b2ae3d27d4eb4fu, p3 = 0x165667b19e3779f9u;
   constexpr std::uint64_t p4 = 0x85ebca77c2b2ae63u, p5 = 0x27d4eb2f165667c5u;
-  const auto round = [](std::uint64_t lane, std::uint64_t word) { return std::rotl(lane + word * p2, 31) * p1; };
+  const auto round = [](std::uint64_t lane, std::uint64_t word) {
+    return std::rotl(lane + word * p2, 31) * p1;
+  };
 
   const std::byte* at = bytes.data();
   std::size_t left = bytes.size();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// json_cursor: the strict subset of JSON that headers of safetensors files need, read in place, from untrusted text.
+// json_cursor: the strict subset of JSON that headers of safetensors files need, from untrusted text.
 #pragma once
 #include "../fwd.hpp"
 
@@ -56,10 +56,11 @@ inline std::string json_quote(std::string_view s) {
   return out += '"';
 }
 
-// Values are taken one after the other; the caller says which kind it expects, so that nothing is built that nobody
-// asked for and hostile text costs no more memory than its size. Objects, arrays, strings and integers only; duplicate
-// keys, nesting beyond max_depth and malformed UTF-8 are refused. Every function returns false on an error; the first
-// one is kept, with its byte offset (plus `base`, the place of the text in its file).
+// Values are taken one after the other; the caller says which kind it expects, so that nothing is built that
+// nobody asked for and hostile text costs no more memory than its size. Objects, arrays, strings and integers
+// only; duplicate keys, nesting beyond max_depth and malformed UTF-8 are refused. Every function returns
+// false on an error; the first one is kept, with its byte offset (plus `base`, the place of the text in its
+// file).
 class json_cursor {
  public:
   enum class kind { object, array, string, integer, none };
@@ -123,7 +124,8 @@ class json_cursor {
     if (negative) ++at_;
     if (!is_digit(front())) return refuse("expected a digit");
     const std::size_t first = at_;
-    const std::uint64_t most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) + negative;
+    const std::uint64_t most =
+        static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) + negative;
     std::uint64_t n = 0;
     for (; is_digit(front()); ++at_) {
       if (n == 0 && at_ > first) return refuse("number with a leading zero");

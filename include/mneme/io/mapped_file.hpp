@@ -40,8 +40,9 @@ class mapped_file {
   mapped_file(const mapped_file&) = delete;
   mapped_file& operator=(const mapped_file&) = delete;
 
-  // Maps a regular file; pages come in when they are touched. The file must not be truncated while it is mapped (the
-  // system then ends the process): replace files by rename. Reads the file where the system cannot map.
+  // Maps a regular file; pages come in when they are touched. The file must not be truncated while it is
+  // mapped (the system then ends the process): replace files by rename. Reads the file where the system
+  // cannot map.
   // Errors: cannot open, not a regular file, cannot map; they name the path and the reason.
   static expected<pointer> open(const std::string& path) {
 #if __has_include(<sys/mman.h>)

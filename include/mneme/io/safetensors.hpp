@@ -17,7 +17,8 @@ template <class P, class F>
 void visit_weights(P& params, std::string_view prefix, F&& f) {
   visit_fields(
       [&](const field_path& at, auto& leaf) {
-        static_assert(std::is_same_v<std::remove_cvref_t<decltype(leaf)>, weight>, "params hold weights only");
+        static_assert(std::is_same_v<std::remove_cvref_t<decltype(leaf)>, weight>,
+                      "params hold weights only");
         f(at.text(), leaf);
       },
       field_path(field_path(), prefix), params);
@@ -33,13 +34,14 @@ inline std::span<const std::byte> bytes_of(const weight& w) {
 }
 
 // The tensor `name` as a weight; `present` fixes the shape if it has one.
-inline expected<weight> weight_from(const safetensors_file& file, const std::string& name, const weight& present) {
+inline expected<weight> weight_from(const safetensors_file& file, const std::string& name,
+                                    const weight& present) {
   auto found = file.tensor(name);
   if (!found) return found.error();
   const tensor_view& t = *found;
   const auto trouble = [&](const std::string& wanted) {
-    return message(file.name(), ": tensor ", shown(name), " is ", std::string(t.type), " ", shape_text(t.shape),
-                   ", expected ", wanted);
+    return message(file.name(), ": tensor ", shown(name), " is ", std::string(t.type), " ",
+                   shape_text(t.shape), ", expected ", wanted);
   };
   const auto type = weight_type(t.type);
   if (!type) return trouble("floating-point elements");
@@ -52,16 +54,18 @@ inline expected<weight> weight_from(const safetensors_file& file, const std::str
 
 }  // namespace detail
 
-// Fills every weight of `params` with the tensor of its name: prefix, a dot, and the field path ("layers.3" and
-// "in_proj.weight"). A weight that has a shape fixes the shape, dimension by dimension; the storage type is the file's.
-// Where some weights have a shape, those without one are absent by configuration (a layer without bias) and must not be
-// in the file; where none has, all are filled. Weights share the mapping of the file.
-// Errors name the tensor: missing, of another shape, not floating point, or unknown (it begins with the prefix, but no
-// field asks for it). `params` is then unchanged.
+// Fills every weight of `params` with the tensor of its name: prefix, a dot, and the field path ("layers.3"
+// and "in_proj.weight"). A weight that has a shape fixes the shape, dimension by dimension; the storage type
+// is the file's. Where some weights have a shape, those without one are absent by configuration (a layer
+// without bias) and must not be in the file; where none has, all are filled. Weights share the mapping of the
+// file.
+// Errors name the tensor: missing, of another shape, not floating point, or unknown (it begins with the
+// prefix, but no field asks for it). `params` is then unchanged.
 template <class P>
 status load_weights(const safetensors_file& file, P&& params, std::string_view prefix = "") {
   bool shaped = false;
-  detail::visit_weights(params, prefix, [&](const std::string&, const weight& w) { shaped = shaped || w.rank() > 0; });
+  detail::visit_weights(params, prefix,
+                        [&](const std::string&, const weight& w) { shaped = shaped || w.rank() > 0; });
 
   std::vector<weight> loaded;
   std::set<std::string, std::less<>> names;
@@ -79,10 +83,12 @@ status load_weights(const safetensors_file& file, P&& params, std::string_view p
   const std::string stem = prefix.empty() ? "" : std::string(prefix) + ".";
   for (const auto& [name, tensor] : file.tensors())
     if (name.starts_with(stem) && !names.contains(name))
-      return message(file.name(), ": unknown tensor ", detail::shown(name), ", no field of the parameters has this name");
+      return message(file.name(), ": unknown tensor ", detail::shown(name),
+                     ", no field of the parameters has this name");
 
   std::size_t next = 0;
-  detail::visit_weights(params, prefix, [&](const std::string&, weight& w) { w = std::move(loaded[next++]); });
+  detail::visit_weights(params, prefix,
+                        [&](const std::string&, weight& w) { w = std::move(loaded[next++]); });
   return {};
 }
 
@@ -93,7 +99,8 @@ status save_weights(const std::string& path, const P& params, const metadata_map
                     std::string_view prefix = "") {
   std::vector<tensor_entry> entries;
   detail::visit_weights(params, prefix, [&](const std::string& name, const weight& w) {
-    if (w.rank() > 0) entries.push_back({name, info(w.type()).name, detail::shape_of(w), detail::bytes_of(w)});
+    if (w.rank() > 0)
+      entries.push_back({name, info(w.type()).name, detail::shape_of(w), detail::bytes_of(w)});
   });
   return save_safetensors(path, entries, metadata);
 }

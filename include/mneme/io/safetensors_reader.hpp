@@ -2,7 +2,7 @@
 // safetensors_file: a strict reader of the safetensors format, mapped.
 //
 //   u64 length of the header | header: JSON, may end in spaces | the bytes of all tensors, without holes
-//   header: {"__metadata__": {"key": "text"}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
+//   header: {"__metadata__": {"key": "text"}, "name": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 #pragma once
 #include "bytes.hpp"
 #include "json.hpp"
@@ -32,7 +32,7 @@ struct tensor_type {
   std::string_view name;
   index_t bytes;  // per element
 };
-inline constexpr tensor_type tensor_types[] = {{"F64", 8}, {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4},
+inline constexpr tensor_type tensor_types[] = {{"F64", 8}, {"I64", 8},  {"U64", 8}, {"F32", 4}, {"I32", 4},
                                                {"U32", 4}, {"BF16", 2}, {"F16", 2}, {"I16", 2}, {"U16", 2},
                                                {"I8", 1},  {"U8", 1},   {"BOOL", 1}};
 inline const tensor_type* find_tensor_type(std::string_view name) {
@@ -60,8 +60,8 @@ inline bool tensor_bytes(const tensor_type& type, std::span<const index_t> shape
 
 }  // namespace detail
 
-// Nothing in the file is trusted; memory use stays within a small multiple of the header. Errors name the file, the
-// tensor, and the byte offset where there is one. Copies share the mapping.
+// Nothing in the file is trusted; memory use stays within a small multiple of the header. Errors name the
+// file, the tensor, and the byte offset where there is one. Copies share the mapping.
 class safetensors_file {
  public:
   using tensor_map = std::map<std::string, tensor_view, std::less<>>;
@@ -74,8 +74,9 @@ class safetensors_file {
   }
 
   // Bytes that `owner` keeps alive; with a null owner the caller does. `name` is for messages.
-  // Errors: a header that is too long, no object, malformed, or with keys that the format does not know; duplicate
-  // names; unknown types; sizes that overflow or do not match the shape; data with holes, overlaps or a rest.
+  // Errors: a header that is too long, no object, malformed, or with keys that the format does not know;
+  // duplicate names; unknown types; sizes that overflow or do not match the shape; data with holes, overlaps
+  // or a rest.
   static expected<safetensors_file> parse(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
                                           std::string name) {
     safetensors_file f;
@@ -142,13 +143,14 @@ class safetensors_file {
     const detail::tensor_type* known = detail::find_tensor_type(type);
     if (known == nullptr) return refuse("has the unknown dtype " + detail::shown(type));
     index_t bytes = 0;
-    if (!detail::tensor_bytes(*known, shape, bytes)) return refuse("is too large: " + detail::shape_text(shape));
+    if (!detail::tensor_bytes(*known, shape, bytes))
+      return refuse("is too large: " + detail::shape_text(shape));
     if (offsets.size() != 2 || offsets[1] < offsets[0] || static_cast<std::size_t>(offsets[1]) > data_.size())
-      return refuse("has data_offsets " + detail::shape_text(offsets) + " in data of " + std::to_string(data_.size()) +
-                    " bytes");
+      return refuse("has data_offsets " + detail::shape_text(offsets) + " in data of " +
+                    std::to_string(data_.size()) + " bytes");
     if (offsets[1] - offsets[0] != bytes)
-      return refuse("has data_offsets " + detail::shape_text(offsets) + ", expected " + std::to_string(bytes) +
-                    " bytes for " + type + " " + detail::shape_text(shape));
+      return refuse("has data_offsets " + detail::shape_text(offsets) + ", expected " +
+                    std::to_string(bytes) + " bytes for " + type + " " + detail::shape_text(shape));
     const auto place = data_.subspan(static_cast<std::size_t>(offsets[0]), static_cast<std::size_t>(bytes));
     tensors_[name] = {known->name, std::move(shape), place};
     return true;

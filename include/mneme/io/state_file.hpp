@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// State files: the whole past of a stream on disk, as a safetensors container that refuses whatever does not fit.
+// State files: the past of a stream on disk, as a safetensors container that refuses whatever does not fit.
 #pragma once
-#include "../core/concepts.hpp"
 #include "../core/leaf.hpp"
+#include "../core/scan.hpp"
 #include "hash.hpp"
 #include "safetensors_writer.hpp"
 
@@ -12,8 +12,9 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// What is known about a saved state. The first three say what the state belongs to and must be the same when it is
-// loaded (empty is a value like any other); `note` and `position` (tokens seen, the caller's count) are handed back.
+// What is known about a saved state. The first three say what the state belongs to and must be the same when
+// it is loaded (empty is a value like any other); `note` and `position` (tokens seen, the caller's count) are
+// handed back.
 struct state_info {
   std::string kind;                 // which memory: "kv_attention<float>"
   std::string config_hash;          // of which shape
@@ -43,8 +44,9 @@ inline std::string state_checksum(std::span<const std::byte> file) {
 inline expected<state_info> read_info(const safetensors_file& file, std::span<const std::byte> bytes) {
   const auto wrong = [&](const char* key, const std::string& expected) {
     const auto found = file.metadata().find(key);
-    return message(file.name(), ": ", key, " is ", found == file.metadata().end() ? "missing" : shown(found->second),
-                   ", expected ", expected);
+    return message(file.name(), ": ", key, " is ",
+                   found == file.metadata().end() ? "missing" : shown(found->second), ", expected ",
+                   expected);
   };
   const auto text = [&](const char* key) {
     const auto found = file.metadata().find(key);
@@ -52,7 +54,8 @@ inline expected<state_info> read_info(const safetensors_file& file, std::span<co
   };
   if (text("format") != "mneme.state") return wrong("format", "\"mneme.state\"");
   const std::string version = text("format_version");
-  if (version.size() < 3 || !version.starts_with("1.") || version.find_first_not_of("0123456789", 2) != version.npos)
+  if (version.size() < 3 || !version.starts_with("1.") ||
+      version.find_first_not_of("0123456789", 2) != version.npos)
     return wrong("format_version", "1.x");
   byte_cursor in(bytes, 8);
   std::string_view head, digits;  // compared as they stand in the file
@@ -60,13 +63,15 @@ inline expected<state_info> read_info(const safetensors_file& file, std::span<co
     return wrong("checksum", "16 digits at byte " + std::to_string(checksum_at));
   if (const std::string actual = state_checksum(bytes); digits != actual)
     return wrong("checksum", shown(actual) + " for these bytes: the file is damaged");
-  for (const char* key : {"kind", "config_hash", "weights_fingerprint", "note", "library_version", "position"})
+  for (const char* key :
+       {"kind", "config_hash", "weights_fingerprint", "note", "library_version", "position"})
     if (!file.metadata().contains(key)) return wrong(key, "a text");
-  state_info info{text("kind"), text("config_hash"), text("weights_fingerprint"), text("note"), 0,
+  state_info info{text("kind"),           text("config_hash"), text("weights_fingerprint"), text("note"), 0,
                   text("library_version")};
   const std::string position = text("position");
   const char* const end = position.data() + position.size();
-  if (const auto r = std::from_chars(position.data(), end, info.position); r.ec != std::errc() || r.ptr != end)
+  if (const auto r = std::from_chars(position.data(), end, info.position);
+      r.ec != std::errc() || r.ptr != end)
     return wrong("position", "a number");
   return info;
 }
@@ -84,7 +89,8 @@ inline status same_origin(const std::string& name, const state_info& found, cons
 }
 
 // The tensor of a leaf: same name, same element type, a scalar for a scalar, a list for a buffer.
-inline expected<tensor_view> tensor_of_leaf(const safetensors_file& file, const std::string& name, const leaf& l) {
+inline expected<tensor_view> tensor_of_leaf(const safetensors_file& file, const std::string& name,
+                                            const leaf& l) {
   auto found = file.tensor(name);
   if (!found) return found;
   const tensor_view& t = *found;
@@ -94,7 +100,9 @@ inline expected<tensor_view> tensor_of_leaf(const safetensors_file& file, const 
   if (fits) return found;
   return message(file.name(), ": tensor ", shown(name), " is ", std::string(t.type), " ", shape_text(t.shape),
                  ", expected ", std::string(type_name(l.type)), " ",
-                 l.scalar ? "[]" : l.resize ? "[any]" : "[" + std::to_string(l.count) + "]");
+                 l.scalar   ? "[]"
+                 : l.resize ? "[any]"
+                            : "[" + std::to_string(l.count) + "]");
 }
 
 // Gives `s` the counts and elements of the file. Errors leave it half done.
@@ -143,29 +151,10 @@ expected<state_info> load_checked(std::span<const std::byte> bytes, const std::s
   return info;
 }
 
-template <class M>
-bool may_grow(const M& m) {
-  if constexpr (requires { { m.growing() } -> std::same_as<bool>; })
-    return m.growing();
-  else
-    return Growing<M>;
-}
-
-template <class S>
-std::vector<index_t> leaf_counts(const S& s) {
-  std::vector<index_t> counts;
-  visit_leaves(s, [&](const field_path&, const leaf& l) { counts.push_back(l.count); });
-  return counts;
-}
-
-// Whether m can go on from s: m.valid(s) where m offers it; else a memory that does not grow has its initial sizes.
+// Whether m can go on from s.
 template <class M>
 status check_state(const M& m, const state_t<M>& s) {
-  if constexpr (requires { { m.valid(s) } -> std::same_as<bool>; }) {
-    if (!m.valid(s)) return message("the parts of the state do not fit each other or this memory");
-  } else if (!may_grow(m)) {
-    if (leaf_counts(s) != leaf_counts(m.init())) return message("the state has not the sizes of this memory");
-  }
+  if (!mneme::valid(m, s)) return message("the parts of the state do not fit each other or this memory");
   return {};
 }
 
@@ -178,7 +167,8 @@ expected<std::vector<std::byte>> save_state(const S& s, const state_info& info) 
   std::vector<tensor_entry> entries;
   visit_leaves(s, [&](const field_path& at, const leaf& l) {
     const auto shape = l.scalar ? std::vector<index_t>{} : std::vector<index_t>{l.count};
-    entries.push_back({at.text(), detail::type_name(l.type), shape, {static_cast<std::byte*>(l.data), l.bytes()}});
+    entries.push_back(
+        {at.text(), detail::type_name(l.type), shape, {static_cast<std::byte*>(l.data), l.bytes()}});
   });
   auto file = write_safetensors(entries, {{"checksum", std::string(detail::checksum_digits, '0')},
                                           {"config_hash", info.config_hash},
@@ -203,11 +193,12 @@ status save_state(const std::string& path, const S& s, const state_info& info) {
   return replace_file(path, {&part, 1});
 }
 
-// Replaces s, a state made by init() of the memory that the file is for, by the saved one. Returns what the file says.
-// Buffers take the count of the file. This form does not ask the memory whether the counts fit each other: give the
-// memory too where the file is not trusted. Errors name the file and the metadata key or tensor: not a state file, a
-// format version other than 1.x, damage (checksum), another kind, config_hash or weights_fingerprint than expected,
-// tensors that are missing, unknown or of another type. s is then unchanged.
+// Replaces s, a state made by init() of the memory that the file is for, by the saved one. Returns what the
+// file says. Buffers take the count of the file. This form does not ask the memory whether the counts fit
+// each other: give the memory too where the file is not trusted.
+// Errors name the file and the metadata key or tensor: not a state file, a format version other than 1.x,
+// damage (checksum), another kind, config_hash or weights_fingerprint than expected, tensors that are
+// missing, unknown or of another type. s is then unchanged.
 template <HasFields S>
 expected<state_info> load_state(std::span<const std::byte> bytes, S& s, const state_info& expected) {
   return detail::load_checked(bytes, "state", s, expected, [](const S&) { return status(); });
@@ -219,8 +210,9 @@ expected<state_info> load_state(const std::string& path, S& s, const state_info&
   return detail::load_checked((*file)->bytes(), path, s, expected, [](const S&) { return status(); });
 }
 
-// The same for a state of m, which is also asked whether it can go on from the saved state: `bool valid(const state&)`
-// where m has it (a Growing memory should); else, unless m grows, every buffer must have the count of m.init().
+// The same for a state of m, which is also asked whether it can go on from the saved state: see valid() in
+// core/scan.hpp. A memory whose buffers change their size must be Validated, or no state but a fresh one is
+// accepted.
 template <Memory M>
 expected<state_info> load_state(std::span<const std::byte> bytes, const M& m, state_t<M>& s,
                                 const state_info& expected) {
@@ -228,14 +220,16 @@ expected<state_info> load_state(std::span<const std::byte> bytes, const M& m, st
                               [&](const state_t<M>& next) { return detail::check_state(m, next); });
 }
 template <Memory M>
-expected<state_info> load_state(const std::string& path, const M& m, state_t<M>& s, const state_info& expected) {
+expected<state_info> load_state(const std::string& path, const M& m, state_t<M>& s,
+                                const state_info& expected) {
   const auto file = mapped_file::read(path);
   if (!file) return file.error();
   return detail::load_checked((*file)->bytes(), path, s, expected,
                               [&](const state_t<M>& next) { return detail::check_state(m, next); });
 }
 
-// What a state file says about itself, without a state to load into. Errors: not a state file, version, damage.
+// What a state file says about itself, without a state to load into.
+// Errors: not a state file, another version, damage.
 inline expected<state_info> read_state_info(std::span<const std::byte> bytes) {
   const auto file = safetensors_file::parse(bytes, nullptr, "state");
   if (!file) return file.error();

@@ -6,12 +6,12 @@
 namespace mneme::inline MNEME_ABI {
 
 // e^x. Float: at most 2 ULP; results below 2^-125 are 0; above the largest float, infinity; NaN stays NaN.
-// Double: the library function of xsimd or of the standard library.
+// Double: the library function of xsimd or of the standard library; NaN stays NaN.
 template <class P>
 P exp(P x) {
   using T = simd::element<P>;
   if constexpr (std::is_same_v<T, double>) {
-    return simd::precise::exp(x);
+    return simd::select(x != x, x, simd::precise::exp(x));  // xsimd's is finite for NaN on some architectures
   } else {
     constexpr T lowest = -86.643397f, highest = 88.722839f;  // 125 ln 2; log of the largest float
     const P clamped = simd::max(simd::min(x, P(highest)), P(lowest));

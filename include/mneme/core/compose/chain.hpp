@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // chain(a, b, ...): b after a. A chain of memories is a memory.
 #pragma once
+#include "../error.hpp"
 #include "../scan.hpp"
 #include "group.hpp"
 

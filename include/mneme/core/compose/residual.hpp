@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // residual(m): y = x + m(x).
 #pragma once
+#include "../error.hpp"
 #include "../scan.hpp"
 #include "group.hpp"
 

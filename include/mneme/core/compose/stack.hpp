@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // stack(vector of blocks): like blocks one after the other, their number known at run time.
 #pragma once
+#include "../error.hpp"
 #include "../scan.hpp"
 #include "group.hpp"
 
@@ -96,16 +97,19 @@ class stack_of {
     }
     apply(blocks_.size() - 1, in, y);
   }
+  // A vector holds no references, an aggregate does; its member adds no name to the path.
+  template <class Weights>
+  struct held {
+    using composed_fields = void;
+    Weights weights;
+    static constexpr void fields(auto&& f, auto&... h) { f("", h.weights...); }
+  };
   template <class Blocks>
   static auto weights_list(Blocks& blocks) {
-    many<decltype(weights_reference(blocks.front()))> all;
-    for (auto& m : blocks) all.items.push_back(weights_reference(m));
+    using one = held<decltype(weights_of(blocks.front()))>;
+    many<one> all;
+    for (auto& m : blocks) all.items.push_back(one{weights_of(m)});
     return all;
-  }
-  // A vector holds no references: one-part groups do.
-  template <class Block>
-  static auto weights_reference(Block& m) {
-    return group<decltype(weights_of(m))>{{weights_of(m)}};
   }
 
   std::vector<M> blocks_;

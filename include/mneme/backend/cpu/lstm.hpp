@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// The LSTM recurrence on packs.
+#pragma once
+#include "../../math/vector.hpp"
+#include "../../op/lstm.hpp"
+#include "matmul.hpp"
+
+namespace mneme::inline MNEME_ABI {
+
+namespace simd {
+// The sums of width<P> packs, as one pack.
+template <std::floating_point T>
+T sums(const T* packs) {
+  return *packs;
+}
+#if !defined(MNEME_NO_SIMD)
+template <class T, class A>
+batch<T, A> sums(const batch<T, A>* packs) {
+  return xsimd::haddp(packs);
+}
+#endif
+}  // namespace simd
+
+template <class Arch>
+struct kernel<lstm_recurrence, cpu<Arch>> {
+  template <class T>
+  static void run(context& ctx, const weight& W, mat_view<const T> P, row_view<T> h, row_view<T> c,
+                  mat_view<T> Y) noexcept {
+    const index_t H = h.size(), skip = P.rows() - Y.rows();
+    context::frame scratch(ctx);
+    const auto z = scratch.row<T>(4 * H);
+    for (index_t t = 0; t < P.rows(); ++t) {
+      if (W.type() == dtype_of<T>) {
+        add_product<T>(data<T>(W), P[t].data(), h, z);
+      } else {
+        kernel<matmul, cpu<Arch>>::template run<T>(ctx, W, mat_view<const T>(row_view<const T>(h)), mat_view<T>(z));
+        axpy<Arch>(4 * H, T(1), P[t].data(), z.data());
+      }
+      gates(H, z.data(), h.data(), c.data());
+      if (t >= skip) std::copy(h.begin(), h.end(), Y[t - skip].begin());
+    }
+  }
+
+ private:
+  // z = p + W h. One pack of outputs at a time: their partial sums stay in registers and are added across lanes
+  // together, which a small H needs most.
+  template <class T>
+  static void add_product(const T* W, const T* p, row_view<const T> h, row_view<T> z) noexcept {
+    using P = simd::pack<T, Arch>;
+    constexpr index_t width = simd::width<P>;
+    const index_t H = h.size(), N = z.size(), whole = H / width * width;
+    index_t n = 0;
+    for (; n + width <= N; n += width) {
+      const T* w = W + n * H;
+      P sum[static_cast<std::size_t>(width)];
+      for (auto& s : sum) s = P(T(0));
+      for (index_t k = 0; k < whole; k += width) {
+        const P in = simd::load<P>(h.data() + k);
+        for (index_t j = 0; j < width; ++j) sum[j] = simd::fma(simd::load<P>(w + j * H + k), in, sum[j]);
+      }
+      simd::store(z.data() + n, simd::load<P>(p + n) + simd::sums(sum));
+      for (index_t k = whole; k < H; ++k)
+        for (index_t j = 0; j < width; ++j) z[n + j] = simd::fma(w[j * H + k], h[k], z[n + j]);
+    }
+    for (; n < N; ++n) z[n] = p[n] + dot<Arch>(H, W + n * H, h.data());
+  }
+  template <class T>
+  static void gates(index_t H, const T* z, T* h, T* c) noexcept {
+    for_packs<T, Arch>(H, [&]<class P>(index_t j) {
+      const P i = sigmoid(simd::load<P>(z + j)), f = sigmoid(simd::load<P>(z + H + j));
+      const P g = tanh(simd::load<P>(z + 2 * H + j)), o = sigmoid(simd::load<P>(z + 3 * H + j));
+      const P cell = simd::fma(f, simd::load<P>(c + j), i * g);
+      simd::store(c + j, cell);
+      simd::store(h + j, o * tanh(cell));
+    });
+  }
+};
+
+}  // namespace mneme::inline MNEME_ABI

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// selective_scan on packs.
+#pragma once
+#include "../../math/vector.hpp"
+#include "../../op/selective_scan.hpp"
+#include "../dispatch.hpp"
+
+#include <algorithm>
+
+namespace mneme::inline MNEME_ABI {
+
+// Packs run over n within a channel, so that the state keeps its [E, N] layout for every width. A slice of
+// channels whose states and A fit in the first-level cache goes through all tokens. What happens once per
+// channel (softplus, gate) has loops of its own: in the loop over the states their chains would stall it.
+template <class Arch>
+struct kernel<selective_scan, cpu<Arch>> {
+  template <class T>
+  static void run(context& ctx, const selective_scan_input<T>& in, mat_view<T> h, mat_view<T> Y) noexcept {
+    constexpr index_t states = 2048;  // per slice
+    const index_t E = h.rows(), slice = std::max<index_t>(32, states / h.cols());
+    ctx.parallel_for((E + slice - 1) / slice, [&](index_t i, context& worker) {
+      const index_t from = i * slice, count = std::min(slice, E - from);
+      using usual = std::integral_constant<index_t, 16>;  // keeps the constants of exp in registers
+      if (h.cols() == usual())
+        channels(worker, usual(), in, h, Y, from, count);
+      else
+        channels(worker, h.cols(), in, h, Y, from, count);
+    });
+  }
+
+ private:
+  // All tokens of the channels [from, from + count).
+  template <class Size, class T>
+  static void channels(context& ctx, Size N, const selective_scan_input<T>& in, mat_view<T> h, mat_view<T> Y,
+                       index_t from, index_t count) noexcept {
+    context::frame scratch(ctx);
+    const auto rows = scratch.mat<T>(3, count);
+    T *const step = rows[0].data(), *const drive = rows[1].data(), *const read = rows[2].data();
+    for (index_t t = 0, y = Y.rows() - in.u.rows(); t < in.u.rows(); ++t, ++y) {
+      const T* u = in.u[t].data() + from;
+      step_sizes(in, t, from, count, u, step, drive);
+      update(N, in, t, h, from, count, step, drive, read);
+      if (y >= 0) outputs(in, y, from, count, u, read, Y[y].data() + from);
+    }
+  }
+  // step = dt, drive = dt u.
+  template <class T>
+  static void step_sizes(const selective_scan_input<T>& in, index_t t, index_t from, index_t count,
+                         const T* u, T* step, T* drive) noexcept {
+    const T* delta = in.delta[t].data() + from;
+    const T* bias = in.delta_bias.size() > 0 ? in.delta_bias.data() + from : nullptr;
+    for_packs<T, Arch>(count, [&]<class P>(index_t i) {
+      P dt = simd::load<P>(delta + i);
+      if (bias) dt = dt + simd::load<P>(bias + i);
+      if (in.delta_softplus) dt = simd::select(dt > P(T(softplus_threshold)), dt, softplus(dt));
+      simd::store(step + i, dt);
+      simd::store(drive + i, dt * simd::load<P>(u + i));
+    });
+  }
+  // One token of all channels: h, and read = C.h. As many channels as a pack has lanes are taken together, so
+  // that one transposing reduction gathers their sums.
+  template <class Size, class T>
+  static void update(Size N, const selective_scan_input<T>& in, index_t t, mat_view<T> h, index_t from,
+                     index_t count, const T* step, const T* drive, T* read) noexcept {
+    using P = simd::pack<T, Arch>;
+    constexpr index_t together = simd::width<P>;
+    const index_t group = h.rows() / in.groups;
+    for (index_t i = 0; i < count;) {
+      const index_t g = (from + i) / group, end = std::min(count, (g + 1) * group - from);
+      const T *B = in.B[t].data() + g * N, *C = in.C[t].data() + g * N;
+      const auto one = [&](index_t c, P& sum, T& rest) {
+        advance(N, in.A[from + c].data(), B, C, step[c], drive[c], h[from + c].data(), sum, rest);
+      };
+      P sums[together];
+      T rests[together];
+      for (; i + together <= end; i += together) {
+        for (index_t c = 0; c < together; ++c) one(i + c, sums[c], rests[c]);
+        simd::store(read + i, across(sums) + simd::load<P>(rests));
+      }
+      for (; i < end; ++i) {
+        one(i, sums[0], rests[0]);
+        read[i] = simd::sum(sums[0]) + rests[0];
+      }
+    }
+  }
+  // y = (read + D u) silu(z).
+  template <class T>
+  static void outputs(const selective_scan_input<T>& in, index_t row, index_t from, index_t count, const T* u,
+                      const T* read, T* y) noexcept {
+    const T* D = in.D.size() > 0 ? in.D.data() + from : nullptr;
+    const T* z = in.z.rows() > 0 ? in.z[row].data() + from : nullptr;
+    for_packs<T, Arch>(count, [&]<class P>(index_t i) {
+      P sum = simd::load<P>(read + i);
+      if (D) sum = simd::fma(simd::load<P>(D + i), simd::load<P>(u + i), sum);
+      if (z) sum = sum * silu(simd::load<P>(z + i));
+      simd::store(y + i, sum);
+    });
+  }
+
+  // One token of one channel; sum and rest receive C.h, of whole packs and of the tail.
+  template <class P, class Size, class T>
+  static void advance(Size N, const T* A, const T* B, const T* C, T step, T drive, T* h, P& sum,
+                      T& rest) noexcept {
+    const auto state = [&]<class R>(R& read, index_t n) {
+      const R decay = mneme::exp(R(step) * simd::load<R>(A + n));
+      const R s = simd::fma(decay, simd::load<R>(h + n), R(drive) * simd::load<R>(B + n));
+      simd::store(h + n, s);
+      read = simd::fma(simd::load<R>(C + n), s, read);
+    };
+    P in_packs(T(0));
+    T in_tail(0);
+    index_t n = 0;
+    for (; n + simd::width<P> <= N; n += simd::width<P>) state(in_packs, n);
+    for (; n < N; ++n) state(in_tail, n);
+    sum = in_packs, rest = in_tail;
+  }
+
+  // Lane c is the sum over the lanes of sums[c].
+  template <class P>
+  static P across(const P* sums) noexcept {
+    if constexpr (simd::one_lane<P>) return sums[0];
+#if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
+    else if constexpr (simd::detail::is_zmm<P>)  // xsimd 8.1 gives these 16 sums in a wrong order
+      return across_quarters(across_lanes(sums), across_lanes(sums + 4), across_lanes(sums + 8),
+                             across_lanes(sums + 12));
+#endif
+    else
+      return haddp(sums);
+  }
+#if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
+  // Lane 4 q + c is the sum of quarter q of x[c].
+  template <class P>
+  static __m512 across_lanes(const P* x) noexcept {
+    const auto pairs = [](__m512 a, __m512 b) {
+      return _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+    };
+    const __m512d ab = pairs(x[0], x[1]), cd = pairs(x[2], x[3]);
+    const __m512d low = _mm512_unpacklo_pd(ab, cd), high = _mm512_unpackhi_pd(ab, cd);
+    return _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+  }
+  // Lane 4 i + c is the sum over the quarters of lane c of the i-th argument.
+  static __m512 across_quarters(__m512 a, __m512 b, __m512 c, __m512 d) noexcept {
+    const auto halves = [](__m512 x, __m512 y) {
+      return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+    };
+    return halves(halves(a, b), halves(c, d));
+  }
+#endif
+};
+
+}  // namespace mneme::inline MNEME_ABI

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// One test case per law, over every sample of every memory; L17 runs all of them on compositions.
+#include "../catch.hpp"
+#include "laws.hpp"
+
+#include <chrono>
+#include <cstdio>
+
+namespace mneme_test {
+namespace {
+
+// Runs a law on all of `on`; prints what it did.
+void holds(const law& l, const std::vector<any_subject>& on) {
+  const auto start = std::chrono::steady_clock::now();
+  std::size_t checks = 0, examined = 0;
+  for (const any_subject& s : on) {
+    const findings f = l.examine(s);
+    checks += f.checks;
+    examined += f.checks > 0;
+    for (const violation& v : f.violations) FAIL_CHECK(l.name << ": " << v.what);
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  std::printf("%-15s %4zu subjects %8zu checks %7.2f s (seed %llu)\n", l.name, examined, checks, took.count(),
+              static_cast<unsigned long long>(law_seed));
+  std::fflush(stdout);
+  CHECK(checks > 0);
+}
+void holds(findings (*examine)(const any_subject&)) {
+  for (const law& l : all_laws)
+    if (l.examine == examine) holds(l, subjects());
+}
+
+TEST_CASE("L1 split: chunks of any size give the answer of the whole", "[laws]") { holds(l01_split); }
+TEST_CASE("L2 step: a scan is that many steps", "[laws]") { holds(l02_step); }
+TEST_CASE("L3 start: no rows change nothing, any state is a start", "[laws]") { holds(l03_start); }
+TEST_CASE("L4 causal: the future changes nothing, NaN or not", "[laws]") { holds(l04_causal); }
+TEST_CASE("L5 fork: copies are independent values", "[laws]") { holds(l05_fork); }
+TEST_CASE("L6 pure: the same input gives the same bits", "[laws]") { holds(l06_pure); }
+TEST_CASE("L7 reference: near the double-precision reference", "[laws]") { holds(l07_reference); }
+TEST_CASE("L8 persist: a loaded state is the saved one", "[laws]") { holds(l08_persist); }
+TEST_CASE("L9 footprint: all bytes are told, bounded stays bounded", "[laws]") { holds(l09_footprint); }
+TEST_CASE("L10 poison: scratch, padding and outputs may hold anything", "[laws]") { holds(l10_poison); }
+TEST_CASE("L11 shapes: any length, alignment and stride", "[laws]") { holds(l11_shapes); }
+TEST_CASE("L14 evict: within capacity, every drop told once", "[laws]") { holds(l14_evict); }
+TEST_CASE("L15 quiet: no allocation in steps", "[laws]") { holds(l15_quiet); }
+TEST_CASE("L18 batch: lanes equal streams alone", "[laws]") { holds(l18_batch); }
+TEST_CASE("L21 row-stable: bits do not depend on company", "[laws]") { holds(l21_row_stable); }
+
+TEST_CASE("L17 compose: the laws hold for compositions", "[laws]") {
+  for (const law& l : all_laws) {
+    if (l.examine == l14_evict) continue;  // a composition has no capacity of its own
+    std::printf("L17 ");
+    holds(l, composed());
+  }
+}
+
+}  // namespace
+}  // namespace mneme_test

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// register_kv: one eviction policy with every store (layout over codec); pairs that do not type-check are left out.
+#pragma once
+#include <mneme/evict/full.hpp>
+#include <mneme/memory/kv_attention.hpp>
+
+#include "register.hpp"
+
+namespace mneme_test {
+
+template <class Policy, class Store>
+struct kv_family {
+  template <class T>
+  using native = mneme::kv_attention<T, Policy, Store>;
+  template <class T>
+  using oracle = mneme::kv_attention<T, Policy, Store, mneme::reference>;
+  // The same store under the policy that evicts nothing; of layouts that need a bound, the one that does not.
+  template <class T>
+  using unbounded = mneme::kv_attention<T, mneme::evict::full, mneme::store::contiguous<typename Store::codec>>;
+  static std::string name() {
+    return std::string("kv_attention<") + Policy::name + ", " + Store::name + "<" + Store::codec::name + ">>";
+  }
+};
+
+template <class Policy, class... Stores>
+bool register_kv() {
+  return (register_family<kv_family<Policy, Stores>>() & ...);
+}
+
+}  // namespace mneme_test

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+# mneme_law_registrations(<sources> <laws>): writes one registration file per memory into the build tree.
+#   <sources>  variable that receives the registration files: every header of memory/ and layer/, and of
+#              kv_attention one file per eviction policy with all stores
+#   <laws>     variable that receives the sources of the laws themselves (test cases and allocation counter included)
+# A new header is found by the next build (CONFIGURE_DEPENDS). By convention memory/foo.hpp declares the template
+# mneme::foo<T, Backend>; whatever else a memory needs lives in a subfolder.
+
+include_guard(GLOBAL)
+
+set(_mneme_laws_dir "${CMAKE_CURRENT_LIST_DIR}")
+get_filename_component(_mneme_include_dir "${CMAKE_CURRENT_LIST_DIR}/../../include" ABSOLUTE)
+
+function(_mneme_write_if_changed path content)
+  if(EXISTS "${path}")
+    file(READ "${path}" old)
+  endif()
+  if(NOT "${old}" STREQUAL "${content}")
+    file(WRITE "${path}" "${content}")
+  endif()
+endfunction()
+
+function(mneme_law_registrations out_sources out_laws)
+  set(include "${_mneme_include_dir}/mneme")
+  set(out "${CMAKE_CURRENT_BINARY_DIR}/law_registrations")
+  set(sources "")
+
+  file(GLOB headers CONFIGURE_DEPENDS "${include}/layer/*.hpp" "${include}/memory/*.hpp")
+  foreach(header IN LISTS headers)
+    get_filename_component(stem "${header}" NAME_WE)
+    if(stem STREQUAL "kv_attention")
+      continue()
+    endif()
+    file(RELATIVE_PATH path "${_mneme_include_dir}" "${header}")
+    file(READ "${header}" text)
+    if(NOT text MATCHES "(class|struct)[ \n]+${stem}[ \n:{]")
+      message(FATAL_ERROR "include/${path}: declares no class ${stem}. A header of memory/ or layer/ holds one memory, "
+                          "named like the file, which the laws find by that name; helpers belong in a subfolder.")
+    endif()
+    set(content "#include <${path}>
+
+#include \"laws/register.hpp\"
+
+static_assert(mneme::Sampled<mneme::${stem}<float>>,
+              \"include/${path}: ${stem}<float> is no Sampled Memory (config, samples(), constructor from a config and a seed)\");
+
+namespace {
+struct ${stem}_family {
+  template <class T>
+  using native = mneme::${stem}<T>;
+  template <class T>
+  using oracle = mneme::${stem}<T, mneme::reference>;
+  static std::string name() { return \"${stem}\"; }
+};
+const bool ${stem}_registered = mneme_test::register_family<${stem}_family>();
+}  // namespace
+")
+    _mneme_write_if_changed("${out}/${stem}.cpp" "${content}")
+    list(APPEND sources "${out}/${stem}.cpp")
+  endforeach()
+
+  if(EXISTS "${include}/memory/kv_attention.hpp")
+    file(GLOB policies CONFIGURE_DEPENDS "${include}/evict/*.hpp")
+    file(GLOB layouts CONFIGURE_DEPENDS "${include}/store/*.hpp")
+    file(GLOB codecs CONFIGURE_DEPENDS "${include}/store/codec/*.hpp")
+    set(store_includes "")
+    set(stores "")
+    foreach(header IN LISTS layouts codecs)
+      file(RELATIVE_PATH path "${_mneme_include_dir}" "${header}")
+      string(APPEND store_includes "#include <${path}>\n")
+    endforeach()
+    foreach(layout_header IN LISTS layouts)
+      get_filename_component(layout "${layout_header}" NAME_WE)
+      foreach(codec_header IN LISTS codecs)
+        get_filename_component(codec "${codec_header}" NAME_WE)
+        list(APPEND stores "mneme::store::${layout}<mneme::store::${codec}>")
+      endforeach()
+    endforeach()
+    list(JOIN stores ",\n    " stores)
+    foreach(header IN LISTS policies)
+      get_filename_component(policy "${header}" NAME_WE)
+      if(policy STREQUAL "policy")  # the concept
+        continue()
+      endif()
+      set(content "#include <mneme/evict/${policy}.hpp>
+${store_includes}
+#include \"laws/register_kv.hpp\"
+
+namespace {
+const bool kv_${policy}_registered = mneme_test::register_kv<mneme::evict::${policy},
+    ${stores}>();
+}  // namespace
+")
+      _mneme_write_if_changed("${out}/kv_${policy}.cpp" "${content}")
+      list(APPEND sources "${out}/kv_${policy}.cpp")
+    endforeach()
+  endif()
+
+  file(GLOB laws CONFIGURE_DEPENDS "${_mneme_laws_dir}/*.cpp")
+  set(${out_sources} "${sources}" PARENT_SCOPE)
+  set(${out_laws} "${laws}" PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# A leg is one way to compile tests; several live in one build tree, so that one ctest run sums them up.
+#   native   the machine's instruction set
+#   scalar   MNEME_NO_SIMD, the compiler's default instruction set, assertions
+#   asan     native with AddressSanitizer, UndefinedBehaviorSanitizer and assertions
+#   tsan     native with ThreadSanitizer
+function(mneme_add_leg leg)
+  set(target mneme_leg_${leg})
+  add_library(${target} INTERFACE)
+  target_link_libraries(${target} INTERFACE mneme_test_base $<TARGET_NAME_IF_EXISTS:OpenMP::OpenMP_CXX>)
+  if(leg STREQUAL scalar)
+    target_compile_definitions(${target} INTERFACE MNEME_NO_SIMD)
+    target_compile_options(${target} INTERFACE -UNDEBUG)
+  else()
+    target_link_libraries(${target} INTERFACE mneme_architecture)
+  endif()
+  if(leg STREQUAL asan)
+    set(flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_compile_options(${target} INTERFACE -O1 -g1 -UNDEBUG ${flags})
+    target_link_options(${target} INTERFACE ${flags})
+  elseif(leg STREQUAL tsan)
+    target_compile_options(${target} INTERFACE -O1 -g1 -fsanitize=thread)
+    target_link_options(${target} INTERFACE -fsanitize=thread)
+  endif()
+
+  # One precompiled header per leg: it takes four seconds and saves one per source. gcc forgets the pragmas in it, with
+  # which math/simd.hpp silences gcc's own intrinsics.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} INTERFACE -Wno-uninitialized -Wno-maybe-uninitialized)
+  endif()
+  set(nothing "${CMAKE_CURRENT_BINARY_DIR}/nothing.cpp")
+  file(CONFIGURE OUTPUT "${nothing}" CONTENT "")
+  add_library(mneme_precompiled_${leg} OBJECT ${nothing})
+  target_link_libraries(mneme_precompiled_${leg} PRIVATE ${target})
+  target_precompile_headers(
+    mneme_precompiled_${leg} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/catch.hpp" <mneme/core/any_memory.hpp>
+    <mneme/math/simd.hpp>
+  )
+endfunction()
+
+# What all legs share.
+add_library(mneme_test_base INTERFACE)
+target_include_directories(mneme_test_base INTERFACE ${CMAKE_CURRENT_SOURCE_DIR})
+target_compile_definitions(mneme_test_base INTERFACE MNEME_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden")
+target_link_libraries(mneme_test_base INTERFACE mneme::mneme mneme_warnings Catch2::Catch2 Threads::Threads)
+
+# The main function of all programs.
+add_library(mneme_test_main OBJECT main.cpp)
+target_link_libraries(mneme_test_main PRIVATE Catch2::Catch2)
+target_compile_features(mneme_test_main PRIVATE cxx_std_20)
+target_compile_options(mneme_test_main PRIVATE -O0)
+
+# mneme_add_objects(<name> <leg> <source>...): object library mneme_<name>_<leg>.
+function(mneme_add_objects name leg)
+  set(target mneme_${name}_${leg})
+  add_library(${target} OBJECT ${ARGN})
+  target_link_libraries(${target} PRIVATE mneme_leg_${leg})
+  target_precompile_headers(${target} REUSE_FROM mneme_precompiled_${leg})
+endfunction()
+
+# mneme_add_catch_program(<name> <leg> LABEL <label> SOURCES <source>... [OBJECTS <object library>...]):
+# program mneme_<name>_<leg>, and one test per test case, "<leg> <name>: <case>".
+function(mneme_add_catch_program name leg)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" LABEL "SOURCES;OBJECTS")
+  set(target mneme_${name}_${leg})
+  add_executable(${target} ${arg_SOURCES})
+  target_link_libraries(${target} PRIVATE mneme_leg_${leg} mneme_test_main ${arg_OBJECTS})
+  target_precompile_headers(${target} REUSE_FROM mneme_precompiled_${leg})
+  catch_discover_tests(${target} TEST_PREFIX "${leg} ${name}: " PROPERTIES LABELS ${arg_LABEL} TIMEOUT 300)
+endfunction()

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// SmolLM2-135M-Instruct through the library against tests/golden/smollm2/expected.json (float64, plain torch).
+#include <nlohmann/json.hpp>
+
+#include <mneme/backend/dispatch.hpp>
+#include <mneme/math/vector.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+
+#include "../../examples/stream/model.hpp"
+#include "../../examples/stream/runs.hpp"
+#include "../../examples/stream/tokenizer.hpp"
+#include "catch.hpp"
+
+using namespace mneme_stream;
+using nlohmann::json;
+
+namespace {
+
+const json& expected() {
+  static const json j = json::parse(std::ifstream(MNEME_GOLDEN_DIR "/smollm2/expected.json"));
+  return j;
+}
+const checkpoint& model_file() {
+  static const checkpoint c(std::getenv("MNEME_MODEL"));
+  return c;
+}
+const tokenizer& tokens() {
+  static const tokenizer t(model_file().tokens());
+  return t;
+}
+std::vector<token_id> text_ids(const std::string& name, std::size_t n) {
+  auto ids = expected()["texts"][name]["first_ids"].get<std::vector<token_id>>();
+  REQUIRE(ids.size() >= n);
+  ids.resize(n);
+  return ids;
+}
+// Mean nats per token, everything fed in blocks. Law L21 makes this the number of token-by-token feeding too.
+double nll_of(const language_model& m, const std::vector<token_id>& ids) {
+  mneme::context ctx;
+  auto s = m.init();
+  const auto last = static_cast<index_t>(ids.size()) - 1;
+  std::vector<float> logits(static_cast<std::size_t>(64 * m.d_out()));
+  double sum = 0;
+  for (index_t from = 0; from < last; from += 64) {
+    const index_t n = std::min<index_t>(64, last - from);
+    mneme::scan(m, ctx, s, {ids.data() + from, n, 1}, {logits.data(), n, m.d_out()});
+    for (index_t i = 0; i < n; ++i) {
+      float* row = logits.data() + i * m.d_out();
+      const double chosen = row[ids[static_cast<std::size_t>(from + i + 1)]];
+      sum += double{mneme::softmax<mneme::simd::native>(m.d_out(), row)} - chosen;
+    }
+  }
+  return sum / static_cast<double>(last);
+}
+
+}  // namespace
+
+TEST_CASE("tokenisation equals the public tokenisers on awkward strings") {
+  for (const json& c : expected()["tokenizer"]) {
+    const auto text = c["text"].get<std::string>();
+    INFO(text);
+    CHECK(tokens().encode(text, true) == c["ids_parse_special"].get<std::vector<token_id>>());
+    CHECK(tokens().encode(text, false) == c["ids_plain"].get<std::vector<token_id>>());
+  }
+}
+
+TEST_CASE("mean nll with the full cache is within 0.0005 nats of float64") {
+  const language_model m = model_file().with_cache("full", "f32", 0);
+  for (const json& e : expected()["full"]) {
+    const auto n = e["tokens"].get<std::size_t>();
+    const double nll = nll_of(m, text_ids(e["text"], n));
+    INFO(e["text"] << " " << n << ": " << nll << ", expected " << e["nll"]);
+    std::printf("full    %-7s %5zu  %.6f  difference %+.1e\n", e["text"].get<std::string>().c_str(), n, nll,
+                nll - e["nll"].get<double>());
+    CHECK(std::fabs(nll - e["nll"].get<double>()) < 0.0005);
+  }
+}
+
+TEST_CASE("mean nll under every policy is within 0.001 nats of a plain script") {
+  for (const json& e : expected()["policies"]) {
+    const auto n = e["tokens"].get<std::size_t>();
+    const std::string store = e["store"] == "q8_0" ? "q8_0" : "f32";
+    const auto capacity = e["capacity"].get<index_t>();
+    const language_model m = model_file().with_cache(e["policy"], store, capacity);
+    const double nll = nll_of(m, text_ids(e["text"], n));
+    INFO(e << ": " << nll);
+    std::printf("%-7s %-5s %4td %-7s %5zu  %.6f  difference %+.1e\n", e["policy"].get<std::string>().c_str(),
+                store.c_str(), capacity, e["text"].get<std::string>().c_str(), n, nll, nll - e["nll"].get<double>());
+    CHECK(std::fabs(nll - e["nll"].get<double>()) < 0.001);
+  }
+}
+
+TEST_CASE("teacher-forced, the best token is the reference's wherever its margin exceeds 0.01") {
+  const language_model m = model_file().with_cache("full", "f32", 0);
+  for (const json& g : expected()["greedy"]) {
+    const auto prompt = g["prompt_ids"].get<std::vector<token_id>>();
+    CHECK(tokens().encode(g["prompt"].get<std::string>(), true) == prompt);
+    mneme::context ctx;
+    auto s = m.init();
+    std::vector<float> logits(static_cast<std::size_t>(m.d_out()));
+    mneme::scan(m, ctx, s, {prompt.data(), static_cast<index_t>(prompt.size()), 1}, {logits.data(), 1, m.d_out()});
+    const auto ids = g["ids"].get<std::vector<token_id>>();
+    REQUIRE(ids.size() == 32);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+      INFO(g["name"] << " step " << i << ", margin " << g["gap"][i]);
+      if (g["gap"][i].get<double>() > 0.01) CHECK(best == ids[i]);
+      m.step(ctx, s, {&ids[i], 1}, logits);
+    }
+  }
+}
+
+TEST_CASE("a stream that was stopped, saved and loaded gives the same numbers as one that ran through") {
+  const auto text = text_ids("gpl3", 96);
+  const language_model m = model_file().with_cache("h2o", "q8_0", 16);
+  const auto quiet = [](index_t) {};
+  mneme::context ctx;
+  auto whole = m.init();
+  stream_position at_whole;
+  const run_result through = score(m, ctx, whole, text, at_whole, quiet);
+
+  const std::string path = "smollm2_stream.state";
+  {
+    auto first = m.init();
+    stream_position at;
+    score(m, ctx, first, std::span(text).first(41), at, quiet);
+    save_stream(path, "h2o/q8_0/16", model_file().fingerprint(), first, at);
+  }
+  auto second = m.init();
+  stream_position at = load_stream(path, "h2o/q8_0/16", model_file().fingerprint(), m, second, text);
+  const run_result continued = score(m, ctx, second, text, at, quiet);
+  CHECK(continued.nll == through.nll);
+  CHECK(second == whole);
+  CHECK_THROWS(load_stream(path, "window/q8_0/16", model_file().fingerprint(), m, second, text));
+  CHECK_THROWS(load_stream(path, "h2o/q8_0/16", "another checkpoint", m, second, text));
+  auto other = text;
+  other[7] ^= 1;
+  CHECK_THROWS(load_stream(path, "h2o/q8_0/16", model_file().fingerprint(), m, second, other));
+  std::remove(path.c_str());
+}

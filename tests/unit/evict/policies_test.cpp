@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every policy against the simulation: kept positions, slots and outputs, token by token.
+#include <mneme/evict/h2o.hpp>
+#include <mneme/evict/sinks.hpp>
+#include <mneme/evict/tova.hpp>
+#include <mneme/evict/window.hpp>
+
+#include "catch.hpp"
+#include "laws/matrix.hpp"
+#include "unit/evict/simulation.hpp"
+
+using namespace mneme;
+using mneme_test::matrix;
+using mneme_test::rule;
+using mneme_test::simulation;
+
+namespace {
+
+template <class P>
+constexpr rule rule_of = std::is_same_v<P, evict::window>  ? rule::window
+                         : std::is_same_v<P, evict::sinks> ? rule::sinks
+                         : std::is_same_v<P, evict::h2o>   ? rule::h2o
+                         : std::is_same_v<P, evict::tova>  ? rule::tova
+                                                           : rule::full;
+
+const std::vector<kv_attention_config> shapes{
+    {.d_model = 5, .heads = 1, .head_dim = 4},
+    {.d_model = 12, .heads = 3, .rope_base = 0},
+    {.d_model = 12, .heads = 6, .kv_heads = 2, .head_dim = 6, .pairs = rope_pairs::interleaved},
+    {.d_model = 8, .heads = 4, .kv_heads = 1, .head_dim = 10},
+};
+
+// Random tokens through both. In float32 the choice is compared as long as the two lowest scores are apart.
+template <class M>
+void compare(const M& m, rule policy, index_t tokens) {
+  using T = scalar_t<M>;
+  const bool is_float = std::is_same_v<T, float>;
+  const double tolerance = is_float ? 1e-5 : 1e-11;
+  simulation expected(policy, m);
+  expected.round_stored = [](mneme_test::row& x) {
+    for (double& v : x) v = static_cast<float>(v);
+  };
+  const auto X = mneme_test::random_rows<T>(tokens, m.d_in(), 0, 17);
+  context ctx;
+  auto s = m.init();
+  std::vector<T> y(static_cast<std::size_t>(m.d_out()));
+  for (index_t t = 0; t < tokens; ++t) {
+    CAPTURE(t);
+    m.step(ctx, s, X.view()[t], y);
+    const auto right = expected.step(mneme_test::row(X.view()[t].begin(), X.view()[t].end()));
+    if (is_float && (policy == rule::h2o || policy == rule::tova)) REQUIRE(expected.margin > 1e-5);
+    for (index_t l = 0; l < m.lists(); ++l) REQUIRE(m.live(s, l) == expected.live(l));
+    REQUIRE(m.valid(s));
+    double error = 0, scale = 1e-3;
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      error = std::max(error, std::abs(static_cast<double>(y[i]) - right[i]));
+      scale = std::max(scale, std::abs(right[i]));
+    }
+    REQUIRE(error <= tolerance * scale);
+  }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("policies keep what they say", "", evict::window, evict::sinks, evict::h2o, evict::tova) {
+  for (kv_attention_config c : shapes)
+    for (index_t C : {1, 2, 3, 5, 8, 16}) {
+      CAPTURE(TestType::name, c.heads, c.kv_heads, C);
+      c.capacity = C;
+      compare(kv_attention<double, TestType>(c, 3), rule_of<TestType>, 80);
+    }
+}
+
+TEMPLATE_TEST_CASE("policies keep what they say with the reference kernels", "", evict::h2o, evict::tova) {
+  auto c = shapes[2];
+  c.capacity = 8;
+  using cached = kv_attention<double, TestType, store::contiguous<store::f32>, reference>;
+  compare(cached(c, 3), rule_of<TestType>, 60);
+}
+
+TEMPLATE_TEST_CASE("policies keep what they say in float32", "", evict::window, evict::sinks, evict::h2o,
+                   evict::tova) {
+  auto c = shapes[2];
+  c.capacity = 8;
+  compare(kv_attention<float, TestType>(c, 5), rule_of<TestType>, 60);
+}
+
+TEST_CASE("the full cache keeps everything") {
+  for (kv_attention_config c : shapes) {
+    c.capacity = 3;  // ignored
+    const kv_attention<double> m(c, 3);
+    CHECK(m.capacity() == 0);
+    compare(m, rule::full, 100);
+  }
+}
+
+TEMPLATE_TEST_CASE("a capacity that is never exceeded changes nothing", "", evict::window, evict::sinks,
+                   evict::h2o, evict::tova) {
+  for (kv_attention_config c : shapes) {
+    c.capacity = 70;
+    const kv_attention<float, evict::full> full(c, 4);
+    const kv_attention<float, TestType> bounded(c, full.weights());
+    const auto X = mneme_test::random_rows<float>(70, c.d_model, 0, 2);
+    matrix<float> a(70, c.d_model), b = a;
+    context ctx;
+    auto s = full.init();
+    auto t = bounded.init();
+    full.scan(ctx, s, X, a.view());
+    bounded.scan(ctx, t, X, b.view());
+    CHECK(a == b);
+    for (index_t l = 0; l < full.lists(); ++l) CHECK(full.live(s, l) == bounded.live(t, l));
+  }
+}
+
+TEMPLATE_TEST_CASE("among equal scores the oldest leaves", "", evict::window, evict::h2o, evict::tova) {
+  // Equal tokens without positions get equal attention; what they received adds up with their age.
+  const kv_attention<float, TestType> m({.d_model = 6, .heads = 3, .capacity = 5, .rope_base = 0}, 2);
+  const std::vector<float> x(6, 0.5f);
+  std::vector<float> y(6);
+  context ctx;
+  auto s = m.init();
+  for (int t = 0; t < 40; ++t) m.step(ctx, s, x, y);
+  auto live = m.live(s, 0);
+  std::sort(live.begin(), live.end());
+  if (std::is_same_v<TestType, evict::h2o>)
+    CHECK(live == std::vector<index_t>{0, 1, 2, 38, 39});  // the oldest received most; the newest two are protected
+  else
+    CHECK(live == std::vector<index_t>{35, 36, 37, 38, 39});
+}
+
+TEST_CASE("scores of single entries") {
+  using evict::keep_always;
+  const auto at = [](index_t position, double meta = 0, double received = 0) {
+    return evict::entry<double>{position, meta, received};
+  };
+  const evict::moment now{99, 8};
+  CHECK(evict::window::score(at(3), now) == evict::window::score(at(99), now));
+  for (index_t p : {0, 3}) CHECK(evict::sinks::score(at(p), now) == keep_always<double>);
+  CHECK(evict::sinks::score(at(4), now) == 0);
+  CHECK(evict::sinks::score(at(1), {99, 3}) == keep_always<double>);
+  CHECK(evict::sinks::score(at(2), {99, 3}) == 0);  // room for one newest entry
+  CHECK(evict::sinks::score(at(0), {99, 1}) == 0);
+  CHECK(evict::h2o::score(at(95, 2), now) == 2);
+  CHECK(evict::h2o::score(at(96, 2), now) == keep_always<double>);
+  CHECK(evict::h2o::score(at(99, 2), {99, 1}) == 2);
+  CHECK(evict::h2o::updated(1.5, 0.25) == 1.75);
+  CHECK(evict::tova::score(at(99, 0, 0.25), now) == 0.25);
+}
+
+TEST_CASE("what is a policy") {
+  static_assert(evict::Policy<evict::full>);
+  static_assert(evict::Policy<evict::window>);
+  static_assert(evict::Policy<evict::sinks>);
+  static_assert(evict::Policy<evict::h2o>);
+  static_assert(evict::Policy<evict::tova>);
+  struct nameless {
+    static constexpr bool bounded = false, reads_attention = false, has_meta = false;
+    static constexpr evict::scope where = evict::scope::layer;
+  };
+  static_assert(!evict::Policy<nameless>);
+  struct without_score {
+    static constexpr const char* name = "without score";
+    static constexpr bool bounded = true, reads_attention = false, has_meta = false;
+    static constexpr evict::scope where = evict::scope::layer;
+  };
+  static_assert(!evict::Policy<without_score>);
+  SUCCEED();
+}
