@@ -10,6 +10,7 @@ elseif(MNEME_XSIMD_INCLUDE_DIR)
   mneme_xsimd_include_dir(MNEME_XSIMD_INCLUDE_DIR "${MNEME_XSIMD_INCLUDE_DIR}")
 else()
   if(NOT TARGET xsimd)
+    message(STATUS "mneme: xsimd is downloaded if it is not installed (Debian: libxsimd-dev)")
     include(FetchContent)
     FetchContent_Declare(
       xsimd

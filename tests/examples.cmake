@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests of the demonstrator.
 
-# Units: unit/examples/<stem>_test.cpp is linked with examples/stream/<stem>.cpp.
-file(GLOB sources CONFIGURE_DEPENDS unit/examples/*.cpp)
-foreach(source IN LISTS sources)
-  cmake_path(GET source STEM stem)
-  string(REGEX REPLACE "_test$" "" stem "${stem}")
-  list(APPEND sources "${PROJECT_SOURCE_DIR}/examples/stream/${stem}.cpp")
+# Units: with unit/examples/<stem>_test.cpp, examples/stream/<stem>.cpp is linked if there is one. MNEME_STREAM is the
+# path of the program.
+file(GLOB tests CONFIGURE_DEPENDS unit/examples/*.cpp)
+set(sources ${tests})
+foreach(test IN LISTS tests)
+  cmake_path(GET test STEM stem)
+  string(REGEX REPLACE "_test$" ".cpp" part "${PROJECT_SOURCE_DIR}/examples/stream/${stem}")
+  if(EXISTS "${part}")
+    list(APPEND sources "${part}")
+  endif()
 endforeach()
 foreach(leg IN LISTS MNEME_UNIT_LEGS)
   mneme_add_catch_program(unit_examples ${leg} LABEL unit SOURCES ${sources})
   target_link_libraries(mneme_unit_examples_${leg} PRIVATE PkgConfig::PCRE2 nlohmann_json::nlohmann_json)
+  target_compile_definitions(mneme_unit_examples_${leg} PRIVATE MNEME_STREAM="$<TARGET_FILE:mneme-stream>")
+  add_dependencies(mneme_unit_examples_${leg} mneme-stream)
 endforeach()
 
 # With the model: each gets its path in the environment variable MNEME_MODEL and is reported as skipped where no file

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Golden values: tensors "<case>/<tensor>" of tests/golden/<op>.safetensors, widened to double (see the README there).
+// Golden values: tensors "<case>/<tensor>" of tests/golden/<op>.safetensors, widened to double (see the
+// README there).
 #pragma once
 #include <mneme/io/safetensors_reader.hpp>
 
@@ -17,7 +18,8 @@ class golden {
  public:
   // MNEME_GOLDEN_DIR: the folder of the files, a string literal from the build.
   explicit golden(std::string_view op)
-      : file_(mneme::safetensors_file::open(MNEME_GOLDEN_DIR "/" + std::string(op) + ".safetensors").value()) {}
+      : file_(
+            mneme::safetensors_file::open(MNEME_GOLDEN_DIR "/" + std::string(op) + ".safetensors").value()) {}
 
   // In the order of the script that made them.
   std::vector<std::string> cases() const {
@@ -30,7 +32,9 @@ class golden {
     }
     return names;
   }
-  bool has(std::string_view in_case, std::string_view name) const { return file_.contains(path(in_case, name)); }
+  bool has(std::string_view in_case, std::string_view name) const {
+    return file_.contains(path(in_case, name));
+  }
   std::vector<index_t> shape(std::string_view in_case, std::string_view name) const {
     return tensor(in_case, name).shape;
   }
@@ -49,7 +53,9 @@ class golden {
   // The only element of a tensor of shape [1].
   double value(std::string_view in_case, std::string_view name) const { return values(in_case, name).at(0); }
   // A flag of one case, or "".
-  std::string flag(std::string_view in_case, std::string_view name) const { return metadata(path(in_case, name)); }
+  std::string flag(std::string_view in_case, std::string_view name) const {
+    return metadata(path(in_case, name));
+  }
 
  private:
   struct unchanged {

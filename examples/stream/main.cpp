@@ -143,10 +143,13 @@ void declare(CLI::App& app, options& o) {
   app.add_option("--model", o.model, "GGUF file of a Llama-shaped model")->required();
   app.add_option("--text", o.text, "score this text");
   app.add_option("--tokens", o.tokens, "score the first N tokens of it (default: all)");
-  app.add_option("--policy", o.policies, "who leaves a full cache: " + list(checkpoint::policies()))->delimiter(',');
+  app.add_option("--policy", o.policies, "who leaves a full cache: " + list(checkpoint::policies()))
+      ->delimiter(',')
+      ->check(CLI::IsMember(checkpoint::policies()));
   app.add_option("--capacity", o.capacities, "entries kept per layer (default: 256)")->delimiter(',');
   app.add_option("--store", o.stores, "how keys and values are stored: " + list(checkpoint::stores()))
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CLI::IsMember(checkpoint::stores()));
   app.add_option("--prompt", o.prompt, "continue this prompt");
   app.add_option("--generate", o.generate, "with at most N tokens");
   app.add_flag("--chat", o.chat, "put the prompt into the chat template");

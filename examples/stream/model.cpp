@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model.hpp"
 
-#include <mneme/core/compose/chain.hpp>
-#include <mneme/core/compose/residual.hpp>
-#include <mneme/core/compose/stack.hpp>
 #include <mneme/evict/full.hpp>
 #include <mneme/evict/h2o.hpp>
 #include <mneme/evict/sinks.hpp>
@@ -11,38 +8,11 @@
 #include <mneme/evict/window.hpp>
 #include <mneme/io/gguf.hpp>
 #include <mneme/io/safetensors.hpp>
-#include <mneme/layer/embedding.hpp>
-#include <mneme/layer/linear.hpp>
-#include <mneme/layer/rms_norm.hpp>
-#include <mneme/layer/swiglu.hpp>
-#include <mneme/memory/kv_attention.hpp>
 #include <mneme/store/codec/q8_0.hpp>
 
-namespace mneme_stream {
+#include "llama.hpp"
 
-struct layer_weights {
-  mneme::rms_norm_params attention_norm, feed_forward_norm;
-  mneme::kv_attention_params attention;
-  mneme::swiglu_params feed_forward;
-  static constexpr void fields(auto&& f, auto&... w) {
-    f("attn_norm", w.attention_norm...);
-    f("ffn_norm", w.feed_forward_norm...);
-    f("attn", w.attention...);
-    f("ffn", w.feed_forward...);
-  }
-};
-struct checkpoint::weights {
-  mneme::embedding_params embedding;  // also the output matrix, where the file has none of its own
-  mneme::rms_norm_params norm;
-  mneme::linear_params output;
-  mneme::many<layer_weights> layers;
-  static constexpr void fields(auto&& f, auto&... w) {
-    f("token_embd", w.embedding...);
-    f("output_norm", w.norm...);
-    f("output", w.output...);
-    f("blk", w.layers...);
-  }
-};
+namespace mneme_stream {
 
 namespace {
 
@@ -63,7 +33,7 @@ llama_shape read_shape(const mneme::gguf_file& file) {
           .epsilon = number("llama.attention.layer_norm_rms_epsilon")};
 }
 
-layer_weights read_layer(const mneme::gguf_file& file, index_t i) {
+llama_layer_weights read_layer(const mneme::gguf_file& file, index_t i) {
   const auto tensor = [&](const char* name) {
     return file.tensor("blk." + std::to_string(i) + "." + name + ".weight").value();
   };
@@ -83,7 +53,7 @@ checkpoint::checkpoint(const std::string& path) {
              file.get<std::vector<std::string>>("tokenizer.ggml.merges").value()};
   end_of_text_ = static_cast<token_id>(file.get<std::uint32_t>("tokenizer.ggml.eos_token_id").value());
 
-  auto w = std::make_shared<weights>();
+  auto w = std::make_shared<llama_weights>();
   w->embedding = {file.tensor("token_embd.weight").value()};
   w->norm = {file.tensor("output_norm.weight").value()};
   w->output.weight = file.contains("output.weight") ? file.tensor("output.weight").value() : w->embedding.weight;
@@ -91,30 +61,6 @@ checkpoint::checkpoint(const std::string& path) {
   fingerprint_ = mneme::weights_fingerprint(*w);
   weights_ = std::move(w);
   with_cache("full", "f32", 0);  // checks every shape now rather than at first use
-}
-
-template <class Policy, class Store>
-language_model checkpoint::build(index_t capacity) const {
-  using namespace mneme;
-  const llama_shape& s = shape_;
-  const rms_norm_config norm{.d_model = s.width, .epsilon = s.epsilon};
-  const kv_attention_config attention{.d_model = s.width,
-                                      .heads = s.heads,
-                                      .kv_heads = s.kv_heads,
-                                      .capacity = capacity,
-                                      .rope_base = s.rope_base,
-                                      .pairs = rope_pairs::interleaved};
-  const auto block = [&](const layer_weights& w) {
-    return chain(residual(chain(rms_norm<float>(norm, w.attention_norm),
-                                kv_attention<float, Policy, Store>(attention, w.attention))),
-                 residual(chain(rms_norm<float>(norm, w.feed_forward_norm),
-                                swiglu<float>({.d_model = s.width, .d_hidden = s.hidden}, w.feed_forward))));
-  };
-  std::vector<decltype(block(weights_->layers.items.front()))> blocks;
-  for (const layer_weights& w : weights_->layers.items) blocks.push_back(block(w));
-  return chain(embedding<float>({.vocabulary = s.vocabulary, .d_model = s.width}, weights_->embedding),
-               stack(std::move(blocks)), rms_norm<float>(norm, weights_->norm),
-               linear<float>({.d_in = s.width, .d_out = s.vocabulary}, weights_->output));
 }
 
 namespace {
@@ -150,7 +96,7 @@ language_model checkpoint::with_cache(const std::string& policy, const std::stri
   language_model model;
   const bool known = with_name(all_policies{}, policy, [&](auto p) {
     if (!with_name(all_codecs{}, store, [&](auto codec) {
-          model = build<decltype(p), mneme::store::contiguous<decltype(codec)>>(capacity);
+          model = llama<float, decltype(p), mneme::store::contiguous<decltype(codec)>>(shape_, *weights_, capacity);
         }))
       unknown("store", store, stores());
   });

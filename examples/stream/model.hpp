@@ -21,6 +21,7 @@ struct llama_shape {
   index_t layers, width, hidden, heads, kv_heads, context, vocabulary;
   double rope_base, epsilon;
 };
+struct llama_weights;  // llama.hpp
 
 // Weights of one file, mapped and shared by every model that is built from them.
 class checkpoint {
@@ -30,6 +31,7 @@ class checkpoint {
   explicit checkpoint(const std::string& path);
 
   const llama_shape& shape() const { return shape_; }
+  const llama_weights& weights() const { return *weights_; }
   const vocabulary& tokens() const { return tokens_; }
   // The token that ends an answer.
   token_id end_of_text() const { return end_of_text_; }
@@ -44,15 +46,11 @@ class checkpoint {
   static std::vector<std::string> stores();
 
  private:
-  struct weights;
-  template <class Policy, class Store>
-  language_model build(index_t capacity) const;
-
   llama_shape shape_{};
   vocabulary tokens_;
   token_id end_of_text_ = 0;
   std::string fingerprint_;
-  std::shared_ptr<const weights> weights_;
+  std::shared_ptr<const llama_weights> weights_;
 };
 
 }  // namespace mneme_stream

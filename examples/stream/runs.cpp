@@ -25,18 +25,15 @@ class stopwatch {
 };
 double rate(index_t tokens, double seconds) { return tokens > 0 ? static_cast<double>(tokens) / seconds : 0; }
 
-// -log softmax(logits)[target]; overwrites the logits.
-double surprise(mneme::row_view<float> logits, token_id target) {
-  const float chosen = logits[target];
-  const float log_sum = mneme::softmax<mneme::simd::native>(logits.size(), logits.data());
-  return double{log_sum} - double{chosen};
-}
-
 std::string hash_of(std::span<const token_id> text) {
   return mneme::hex(mneme::hash64(std::as_bytes(text)));
 }
 
 }  // namespace
+
+double surprise(mneme::row_view<const float> logits, token_id target) {
+  return mneme::log_sum_exp<mneme::simd::native>(logits.size(), logits.data()) - double{logits[target]};
+}
 
 run_result score(const language_model& model, mneme::context& ctx, language_model::state& state,
                  std::span<const token_id> text, stream_position& at, const progress& report) {

@@ -29,6 +29,9 @@ struct stream_position {
   std::string text_hash;    // of the tokens fed
 };
 
+// -log softmax(logits)[target], nats.
+double surprise(mneme::row_view<const float> logits, token_id target);
+
 // Called now and then with the number of tokens fed so far.
 using progress = std::function<void(index_t fed)>;
 

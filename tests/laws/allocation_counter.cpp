@@ -22,10 +22,26 @@ void give_back(void* p) noexcept {
 allocation_count allocations_so_far() noexcept { return counted; }
 }  // namespace mneme_test
 
-// The array and nothrow forms of the standard library call these.
-void* operator new(std::size_t n) { return mneme_test::take(n, alignof(std::max_align_t)); }
-void* operator new(std::size_t n, std::align_val_t a) { return mneme_test::take(n, static_cast<std::size_t>(a)); }
+// All of them, also under sanitizers, which bring forms of their own.
+using std::align_val_t, std::nothrow_t, std::size_t;
+
+void* operator new(size_t n) { return mneme_test::take(n, alignof(std::max_align_t)); }
+void* operator new(size_t n, align_val_t a) { return mneme_test::take(n, static_cast<size_t>(a)); }
+void* operator new[](size_t n) { return operator new(n); }
+void* operator new[](size_t n, align_val_t a) { return operator new(n, a); }
+void* operator new(size_t n, const nothrow_t&) noexcept { return operator new(n); }
+void* operator new(size_t n, align_val_t a, const nothrow_t&) noexcept { return operator new(n, a); }
+void* operator new[](size_t n, const nothrow_t&) noexcept { return operator new(n); }
+void* operator new[](size_t n, align_val_t a, const nothrow_t&) noexcept { return operator new(n, a); }
 void operator delete(void* p) noexcept { mneme_test::give_back(p); }
-void operator delete(void* p, std::size_t) noexcept { mneme_test::give_back(p); }
-void operator delete(void* p, std::align_val_t) noexcept { mneme_test::give_back(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { mneme_test::give_back(p); }
+void operator delete(void* p, size_t) noexcept { mneme_test::give_back(p); }
+void operator delete(void* p, align_val_t) noexcept { mneme_test::give_back(p); }
+void operator delete(void* p, size_t, align_val_t) noexcept { mneme_test::give_back(p); }
+void operator delete(void* p, const nothrow_t&) noexcept { mneme_test::give_back(p); }
+void operator delete(void* p, align_val_t, const nothrow_t&) noexcept { mneme_test::give_back(p); }
+void operator delete[](void* p) noexcept { mneme_test::give_back(p); }
+void operator delete[](void* p, size_t) noexcept { mneme_test::give_back(p); }
+void operator delete[](void* p, align_val_t) noexcept { mneme_test::give_back(p); }
+void operator delete[](void* p, size_t, align_val_t) noexcept { mneme_test::give_back(p); }
+void operator delete[](void* p, const nothrow_t&) noexcept { mneme_test::give_back(p); }
+void operator delete[](void* p, align_val_t, const nothrow_t&) noexcept { mneme_test::give_back(p); }

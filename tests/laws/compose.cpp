@@ -102,6 +102,7 @@ const std::vector<any_subject>& composed() {
     compose_all<float, float>(built);
     compose_all<float, token_id>(built);
     compose_all<double, double>(built);
+    add_concrete_compositions(built);
     return built;
   }();
   return all;

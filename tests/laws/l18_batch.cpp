@@ -36,7 +36,8 @@ findings l18_batch(const any_subject& s) {
       std::vector<mneme::lane<state>> lanes;
       for (std::size_t i = 0; i < shapes.size(); ++i)
         lanes.push_back({&pasts[i], shapes[i].rows, shapes[i].outs});
-      m.scan_many(ctx, lanes, X, Y.view());
+      const matrix<Input> in(X, {3, 1});
+      m.scan_many(ctx, lanes, in, Y.view());
       e.holds(Y.surrounding_untouched(), [&] { return std::string(name) + ", the padding of the outputs"; });
 
       index_t x = 0, y = 0;

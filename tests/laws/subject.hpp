@@ -64,7 +64,8 @@ inline bool register_source(subject_source source) {
   subject_sources().push_back(source);
   return true;
 }
-const std::vector<any_subject>& subjects();    // every sample of every registered memory
-const std::vector<any_subject>& composed();    // chains, residuals, stacks made of them (law L17)
+const std::vector<any_subject>& subjects();  // every sample of every registered memory
+const std::vector<any_subject>& composed();  // chains, residuals, stacks made of them (law L17)
+void add_concrete_compositions(std::vector<any_subject>&);
 
 }  // namespace mneme_test

@@ -83,6 +83,7 @@ std::vector<mutant> all_mutants() {
       planted<breaks_promise>("breaks promise", "L15 quiet"),
       planted<swaps_lanes>("swaps lanes", "L18 batch"),
       planted<first_outs>("first outs", "L18 batch"),
+      planted<packed_lanes>("packed lanes", "L18 batch"),
       planted<mixes_lanes>("mixes lanes", "L18 batch"),
       planted<depends_on_rows>("depends on rows", "L21 row-stable"),
       planted<depends_on_lanes>("depends on lanes", "L21 row-stable"),

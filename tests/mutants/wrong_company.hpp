@@ -3,6 +3,7 @@
 #pragma once
 #include "wrong_calls.hpp"
 
+#include <atomic>
 #include <thread>
 
 namespace mneme_test::mutants {
@@ -16,7 +17,7 @@ struct counts_globally : base {  // another answer at every call
 };
 struct shares_scratch : base {  // a static row as scratch
   void scan(context& ctx, state& s, in_rows X, out_rows Y) const noexcept {
-    static std::array<volatile float, width> shared;
+    static std::array<std::atomic<float>, width> shared;
     context::frame scratch(ctx);
     const auto x = scratch.row<float>(width);
     base::scan(ctx, s, X.first(X.rows() - Y.rows()), Y.first(0));
@@ -77,6 +78,11 @@ struct first_outs : base {  // of each lane the first outputs
       base::scan(ctx, *l.state, X.range(x + l.outs, x + l.rows), Y.first(0));
       x += l.rows, y += l.outs;
     }
+  }
+};
+struct packed_lanes : base {  // forgets the stride of a batch
+  void scan_many(context& ctx, std::span<const lane> lanes, in_rows X, out_rows Y) const noexcept {
+    base::scan_many(ctx, lanes, {X.data(), X.rows(), X.cols()}, Y);
   }
 };
 struct mixes_lanes : base {  // one level for all lanes

@@ -11,7 +11,8 @@ enum class element : std::uint8_t { f32, f64, i8, u8, i16, u16, i32, u32, i64, u
 
 template <class E>
 constexpr element element_of() {
-  static_assert(std::is_arithmetic_v<E> || std::is_same_v<E, std::byte>, "states hold arithmetic elements");
+  static_assert((std::is_arithmetic_v<E> && !std::is_same_v<E, bool> && sizeof(E) <= 8) || std::is_same_v<E, std::byte>,
+                "states hold integers, float, double or bytes; bool has bit patterns that are no value");
   if constexpr (std::is_floating_point_v<E>)
     return sizeof(E) == 8 ? element::f64 : element::f32;
   else {

@@ -133,6 +133,8 @@ class gguf_file {
   }
 
  private:
+  static constexpr std::size_t longest_name = 65535;
+
   gguf_file() = default;
 
   mneme::error trouble(std::size_t at, const std::string& what) const {
@@ -157,11 +159,10 @@ class gguf_file {
   }
 
   status read_key(detail::byte_cursor& in) {
-    constexpr std::size_t longest = 65535;
     const std::size_t at = in.at();
     std::string_view key;
     if (!detail::take_gguf_string(in, key)) return trouble(at, "the file ends inside a key");
-    if (key.empty() || key.size() > longest)
+    if (key.empty() || key.size() > longest_name)
       return trouble(at, "key of " + std::to_string(key.size()) + " bytes");
     gguf_value v{};
     if (const char* problem = detail::take_gguf_value(in, v))
@@ -181,14 +182,13 @@ class gguf_file {
   }
 
   status read_tensor(detail::byte_cursor& in) {
-    constexpr std::size_t longest = 65535;
     gguf_tensor t{};
     t.at = in.at();
     t.ne.fill(1);
     std::string_view name;
     if (!detail::take_gguf_string(in, name))
       return trouble(t.at, "the file ends inside the name of a tensor");
-    if (name.empty() || name.size() > longest)
+    if (name.empty() || name.size() > longest_name)
       return trouble(t.at, "tensor name of " + std::to_string(name.size()) + " bytes");
     t.name = name;
     std::uint32_t rank = 0;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -65,14 +66,13 @@ class mapped_file {
   // Copies a regular file into memory: for content that must not change once it has been checked.
   // Errors: cannot open, not a regular file, cannot read; they name the path and the reason.
   static expected<pointer> read(const std::string& path) {
-    std::size_t room = 1 << 16;
-#if __has_include(<sys/mman.h>)
-    struct stat about {};
-    if (::stat(path.c_str(), &about) != 0) return detail::system_failure(path, "cannot open");
-    if (!S_ISREG(about.st_mode)) return message(path, ": not a regular file");
-    if (!std::in_range<std::ptrdiff_t>(about.st_size)) return message(path, ": too large to read");
-    room = static_cast<std::size_t>(about.st_size) + 1;  // one more, to meet the end in the first round
-#endif
+    std::error_code trouble;
+    const bool regular = std::filesystem::is_regular_file(path, trouble);
+    if (!regular && trouble) return message(path, ": cannot open: ", trouble.message());
+    const std::uintmax_t size = regular ? std::filesystem::file_size(path, trouble) : 0;
+    if (!regular || trouble) return message(path, ": not a regular file");
+    if (!std::in_range<std::ptrdiff_t>(size)) return message(path, ": too large to read");
+    const auto room = static_cast<std::size_t>(size) + 1;  // one more, to meet the end in the first round
     const std::unique_ptr<std::FILE, closer> file(std::fopen(path.c_str(), "rb"));
     if (!file) return detail::system_failure(path, "cannot open");
     std::vector<std::byte> content;

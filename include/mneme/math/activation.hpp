@@ -7,11 +7,17 @@ namespace mneme::inline MNEME_ABI {
 
 // e^x. Float: at most 2 ULP; results below 2^-125 are 0; above the largest float, infinity; NaN stays NaN.
 // Double: the library function of xsimd or of the standard library; NaN stays NaN.
+struct exp_function {
+  template <class P>
+  P operator()(P x) const;
+};
+inline constexpr exp_function exp{};  // an object: argument-dependent lookup would find xsimd's own function
+
 template <class P>
-P exp(P x) {
+P exp_function::operator()(P x) const {
   using T = simd::element<P>;
   if constexpr (std::is_same_v<T, double>) {
-    return simd::select(x != x, x, simd::precise::exp(x));  // xsimd's is finite for NaN on some architectures
+    return simd::precise::exp(x);
   } else {
     constexpr T lowest = -86.643397f, highest = 88.722839f;  // 125 ln 2; log of the largest float
     const P clamped = simd::max(simd::min(x, P(highest)), P(lowest));
@@ -30,7 +36,7 @@ P exp(P x) {
     P y = simd::scale_by_power_of_two(p + p, n - P(1.0f));
     y = simd::select(x < P(lowest), P(0.0f), y);
     y = simd::select(x > P(highest), P(std::numeric_limits<T>::infinity()), y);
-    return simd::select(x != x, x, y);
+    return simd::select(x == x, y, x);  // NaN; != of xsimd 8.1 is false for it on AVX
   }
 }
 
@@ -61,12 +67,18 @@ P log1p_unit(P y) {
 template <class P>
 P softplus(P x) {
   const P y = simd::max(x, P(0)) + log1p_unit(exp(P(0) - simd::abs(x)));
-  return simd::select(x != x, x, y);
+  return simd::select(x == x, y, x);
 }
 
 // Float: at most 4 ULP. Small arguments by an odd polynomial, others by 1 - 2 / (e^2x + 1).
+struct tanh_function {
+  template <class P>
+  P operator()(P x) const;
+};
+inline constexpr tanh_function tanh{};  // an object, as exp is
+
 template <class P>
-P tanh(P x) {
+P tanh_function::operator()(P x) const {
   using T = simd::element<P>;
   if constexpr (std::is_same_v<T, double>) {
     return simd::precise::tanh(x);

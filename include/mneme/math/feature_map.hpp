@@ -5,7 +5,8 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Element-wise maps phi. elu1, relu, relu_squared and sigmoid give no negative features, as a sum normaliser needs.
+// Element-wise maps phi. elu1, relu, relu_squared and sigmoid give no negative features, as a sum normaliser
+// needs.
 enum class feature_map : std::uint8_t {
   identity,
   elu1,  // x + 1 where x > 0, else e^x
@@ -21,8 +22,7 @@ void apply(feature_map phi, row_view<T> x) noexcept {
   const auto map = [x](auto&& f) { map_row<Arch>(x.size(), x.data(), x.data(), f); };
   switch (phi) {
     case feature_map::identity: return;
-    case feature_map::elu1:
-      return map([]<class P>(P a) { return simd::select(a > P(0), a + P(1), exp(a)); });
+    case feature_map::elu1: return map([]<class P>(P a) { return simd::select(a > P(0), a + P(1), exp(a)); });
     case feature_map::relu: return map([]<class P>(P a) { return simd::max(a, P(0)); });
     case feature_map::relu_squared:
       return map([]<class P>(P a) { return simd::max(a, P(0)) * simd::max(a, P(0)); });

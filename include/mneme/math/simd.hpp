@@ -178,6 +178,9 @@ batch<T, A> round(batch<T, A> x) {
 }
 template <class T, class A>
 batch<T, A> scale_by_power_of_two(batch<T, A> x, batch<T, A> n) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 16) return _mm512_scalef_ps(x, n);
+#endif
   return xsimd::ldexp(x, xsimd::to_int(n));
 }
 template <class T, class A>

@@ -3,6 +3,8 @@
 #pragma once
 #include "activation.hpp"
 
+#include <algorithm>
+
 namespace mneme::inline MNEME_ABI {
 
 // f.template operator()<P>(i) for the packs that cover [0, n): whole packs first, then single elements.
@@ -66,6 +68,23 @@ T softmax(index_t n, T* p) {
   const T inverse = T(1) / total;
   map_row<Arch>(n, p, p, [inverse]<class Q>(Q x) { return x * Q(inverse); });
   return m + std::log(total);
+}
+
+// log sum exp(x_i) over n >= 1 elements; the sum in double, since the many small terms of a large vocabulary would be
+// lost beside the large ones.
+template <class Arch, class T>
+double log_sum_exp(index_t n, const T* x) {
+  constexpr index_t block = 64;
+  T m = x[0];
+  for (index_t i = 1; i < n; ++i) m = simd::max(m, x[i]);
+  double total = 0;
+  for (index_t from = 0; from < n; from += block) {
+    T e[block];
+    const index_t count = std::min(block, n - from);
+    map_row<Arch>(count, x + from, e, [m]<class P>(P v) { return exp(v - P(m)); });
+    for (index_t i = 0; i < count; ++i) total += static_cast<double>(e[i]);
+  }
+  return static_cast<double>(m) + std::log(total);
 }
 
 }  // namespace mneme::inline MNEME_ABI

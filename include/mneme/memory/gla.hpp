@@ -14,20 +14,20 @@ namespace mneme::inline MNEME_ABI {
 struct gla_config {
   index_t d_model = 1;
   index_t heads = 1;
-  index_t head_dim_k = 0;      // 0: d_model / (2 heads), the expansion 1/2 of the paper
-  index_t head_dim_v = 0;      // 0: d_model / heads
-  index_t gate_rank = 16;      // of the bottleneck before the decay
-  double gate_normaliser = 16; // divides the log decay: larger forgets more slowly
-  double epsilon = 1e-5;       // of the output norm
-  dtype storage = dtype::f32;  // of the seeded weights whose rows fill its blocks; loaded weights keep their own
+  index_t head_dim_k = 0;       // 0: d_model / (2 heads), the expansion 1/2 of the paper
+  index_t head_dim_v = 0;       // 0: d_model / heads
+  index_t gate_rank = 16;       // of the bottleneck before the decay
+  double gate_normaliser = 16;  // divides the log decay: larger forgets more slowly
+  double epsilon = 1e-5;        // of the output norm
+  dtype storage = dtype::f32;   // of seeded weights whose rows fill its blocks; loaded ones keep theirs
 };
 struct gla_params {
-  weight q_proj, k_proj;          // [heads head_dim_k, d_model]
-  weight v_proj, g_proj;          // [heads head_dim_v, d_model]
-  weight gk_proj_down;            // [gate_rank, d_model]
+  weight q_proj, k_proj;            // [heads head_dim_k, d_model]
+  weight v_proj, g_proj;            // [heads head_dim_v, d_model]
+  weight gk_proj_down;              // [gate_rank, d_model]
   weight gk_proj_up, gk_proj_bias;  // [heads head_dim_k, gate_rank], [heads head_dim_k]
-  weight g_norm;                  // [head_dim_v], one for all heads
-  weight o_proj;                  // [d_model, heads head_dim_v]
+  weight g_norm;                    // [head_dim_v], one for all heads
+  weight o_proj;                    // [d_model, heads head_dim_v]
   static constexpr void fields(auto&& f, auto&... p) {
     f("q_proj.weight", p.q_proj...);
     f("k_proj.weight", p.k_proj...);
@@ -42,14 +42,16 @@ struct gla_params {
 };
 
 // Gated linear attention.
-//   q, k, v = W_q x / sqrt(K), W_k x, W_v x;  alpha = sigmoid(W_up W_down x + b)^(1 / gate_normaliser)   per head
-//   S <- diag(alpha) S + k v^T;  o = S^T q;  y = W_o (rms_norm(o) silu(W_g x))
-// Shapes: x, y [D]; q, k, alpha [H, K]; v, o, W_g x [H, V]; the norm is per head, its weight shared by the heads.
-// Cost per token: 4 D H (K + 1.5 V) + 2 R (D + H K) + 5 H K V flops, R = gate_rank. State: H K V elements of T,
-// whatever the length of the past. Row-stable.
-// Source: Yang, Wang, Shen, Panda, Kim, "Gated Linear Attention Transformers with Hardware-Efficient Training", 2023,
-// equations 3 and 4, section 4.4; layer and tensor names as GatedLinearAttention of flash-linear-attention, where
-// g_norm.weight is called g_norm_swish_gate.weight while its fused norm is on (the default there).
+//   q, k, v = W_q x / sqrt(K), W_k x, W_v x;  alpha = sigmoid(W_up W_down x + b)^(1 / gate_normaliser)   per
+//   head S <- diag(alpha) S + k v^T;  o = S^T q;  y = W_o (rms_norm(o) silu(W_g x))
+// Shapes: x, y [D]; q, k, alpha [H, K]; v, o, W_g x [H, V]; D = d_model, H = heads, K = head_dim_k, V =
+// head_dim_v, R = gate_rank; rms_norm is per head, its weight shared by the heads.
+// Cost per token: 4 D H (K + 1.5 V) + 2 R (D + H K) + 5 H K V flops. State: H K V elements of T, whatever the
+// length of the past. Row-stable.
+// Source: Yang, Wang, Shen, Panda, Kim, "Gated Linear Attention Transformers with Hardware-Efficient
+// Training", 2023, sections 4.1 and 4.4; layer and tensor names as GatedLinearAttention of
+// flash-linear-attention. While its fused norm is on (the default there), g_norm.weight is called
+// g_norm_swish_gate.weight.
 template <class T, class Backend = default_backend<recurrence<rules::gla>>>
 class gla {
  public:
@@ -81,7 +83,8 @@ class gla {
   static status check(const config& c) {
     if (c.d_model < 1 || c.heads < 1 || c.head_dim_k < 0 || c.head_dim_v < 0 || c.gate_rank < 1)
       return message("gla: d_model is ", c.d_model, ", heads is ", c.heads, ", head_dim_k is ", c.head_dim_k,
-                     ", head_dim_v is ", c.head_dim_v, ", gate_rank is ", c.gate_rank, ", expected positive sizes");
+                     ", head_dim_v is ", c.head_dim_v, ", gate_rank is ", c.gate_rank,
+                     ", expected positive sizes");
     if (c.head_dim_k == 0 && c.d_model % (2 * c.heads) != 0)
       return message("gla: d_model is ", c.d_model, ", expected a multiple of twice the heads, ", c.heads,
                      ", or an explicit head_dim_k");
@@ -133,10 +136,11 @@ class gla {
   }
 
   static std::vector<config> samples() {
-    return {{.d_model = 12, .heads = 3},
-            {.d_model = 5, .heads = 2, .head_dim_k = 7, .head_dim_v = 67, .gate_rank = 1, .gate_normaliser = 1},
-            {.d_model = 13, .heads = 1, .head_dim_k = 3, .head_dim_v = 1, .gate_rank = 3},
-            {.d_model = 64, .heads = 2, .storage = dtype::q8_0}};
+    return {
+        {.d_model = 12, .heads = 3},
+        {.d_model = 5, .heads = 2, .head_dim_k = 7, .head_dim_v = 67, .gate_rank = 1, .gate_normaliser = 1},
+        {.d_model = 13, .heads = 1, .head_dim_k = 3, .head_dim_v = 1, .gate_rank = 3},
+        {.d_model = 64, .heads = 2, .storage = dtype::q8_0}};
   }
 
  private:
@@ -170,7 +174,8 @@ class gla {
     const lane<state> one{&s, X.rows(), Y.rows()};
     scan_many(ctx, {&one, 1}, X, Y);
   }
-  static mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_view<const T> X) noexcept {
+  static mat_view<T> project(context& ctx, context::frame& scratch, const weight& W,
+                             mat_view<const T> X) noexcept {
     return detail::project<Backend, T>(ctx, scratch, W, X);
   }
   // alpha = e^(-softplus(-g) / gate_normaliser), g = W_up W_down x + b.

@@ -17,7 +17,7 @@ struct linear_attention_config {
   feature_map features = feature_map::elu1;
   bool normalise = true;       // divide by the sum of the weights; asks for features that are not negative
   double epsilon = 1e-10;      // added to that sum
-  dtype storage = dtype::f32;  // of the seeded weights whose rows fill its blocks; loaded weights keep their own
+  dtype storage = dtype::f32;  // of seeded weights whose rows fill its blocks; loaded ones keep theirs
 };
 struct linear_attention_params {
   weight q_proj, k_proj;  // [heads head_dim_k, d_model]
@@ -33,14 +33,16 @@ struct linear_attention_params {
 
 // Linear attention.
 //   q, k, v = phi(W_q x) / sqrt(K), phi(W_k x), W_v x        per head
-//   S <- S + k v^T;  z <- z + k;  o = S^T q, and with `normalise` o / (z.q + epsilon);  y = W_o [o_0 .. o_H-1]
+//   S <- S + k v^T;  z <- z + k;  o = S^T q, and with `normalise` o / (z.q + epsilon);  y = W_o [o_0 ..
+//   o_H-1]
 // Shapes: x, y [D]; q, k [H, K]; v, o [H, V]; D = d_model, H = heads, K = head_dim_k, V = head_dim_v.
-// Cost per token: 4 D H (K + V) + 4 H K V flops. State: H K V elements of T, and H K with `normalise`, whatever the
-// length of the past. Row-stable.
-// Source: Katharopoulos, Vyas, Pappas, Fleuret, "Transformers are RNNs: Fast Autoregressive Transformers with Linear
-// Attention", 2020, equations 16 to 20.
-// Deviations: q is scaled by 1 / sqrt(K), which matters to the unnormalised form only; W_o as in public code. z is
-// kept beside S, not as a column of ones on v, so that S keeps its shape.
+// Cost per token: 4 D H (K + V) + 4 H K V flops. State: H K V elements of T, and H K with `normalise`,
+// whatever the length of the past. Row-stable.
+// Source: Katharopoulos, Vyas, Pappas, Fleuret, "Transformers are RNNs: Fast Autoregressive Transformers with
+// Linear Attention", 2020, equations 16 to 20.
+// Deviations: q is scaled by 1 / sqrt(K), which matters to the unnormalised form only; W_o as in public code;
+// no residual and feed-forward part, which are layers of their own. z is kept beside S, not as a column of
+// ones on v, so that S keeps its shape.
 template <class T, class Backend = default_backend<recurrence<rules::linear_attention>>>
 class linear_attention {
  public:
@@ -74,7 +76,8 @@ class linear_attention {
     if ((c.head_dim_k == 0 || c.head_dim_v == 0) && c.d_model % c.heads != 0)
       return message("linear_attention: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
                      ", or explicit head_dim_k and head_dim_v");
-    if (!(c.epsilon >= 0)) return message("linear_attention: epsilon is ", c.epsilon, ", expected at least 0");
+    if (!(c.epsilon >= 0))
+      return message("linear_attention: epsilon is ", c.epsilon, ", expected at least 0");
     return {};
   }
 
@@ -108,11 +111,11 @@ class linear_attention {
     }
     for (index_t r = 0; r < k.rows(); ++r) apply<arch>(config_.features, k[r]);
     detail::for_lanes(lanes, [&](const auto& l, index_t row, index_t out) {
-      const recurrence_rows<T> in{.q = q.range(out, out + l.outs),
-                                  .k = k.range(row, row + l.rows),
-                                  .v = v.range(row, row + l.rows)};
+      const recurrence_rows<T> in{
+          .q = q.range(out, out + l.outs), .k = k.range(row, row + l.rows), .v = v.range(row, row + l.rows)};
       const auto outs = o.range(out, out + l.outs);
-      run_heads<rules::linear_attention, Backend>(ctx, config_.heads, config_.heads, l.state->S.data(), in, outs);
+      run_heads<rules::linear_attention, Backend>(ctx, config_.heads, config_.heads, l.state->S.data(), in,
+                                                  outs);
       if (config_.normalise) divide(in.q, in.k, l.state->z.data(), outs);
     });
     if (Y.rows() > 0) kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, o, Y);
@@ -149,7 +152,8 @@ class linear_attention {
     const lane<state> one{&s, X.rows(), Y.rows()};
     scan_many(ctx, {&one, 1}, X, Y);
   }
-  static mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_view<const T> X) noexcept {
+  static mat_view<T> project(context& ctx, context::frame& scratch, const weight& W,
+                             mat_view<const T> X) noexcept {
     return detail::project<Backend, T>(ctx, scratch, W, X);
   }
   // Adds the keys to z; divides the last outputs by their sums of weights.

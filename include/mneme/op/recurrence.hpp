@@ -5,10 +5,11 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// How a token fades the state: not at all, by one number, one per key channel (row of S), one per value channel
-// (column of S).
+// How a token fades the state: not at all, by one number, by one per key channel (row of S) or per value
+// channel (column of S).
 enum class decay : std::uint8_t { none, scalar, key, value };
-// How a token writes: add k v^T; delta: first take out what k recalls; dplr: any transition diagonal plus rank one.
+// How a token writes: add k v^T; delta: k recalls what it stands for, and that is replaced; dplr: the
+// transition is any diagonal plus rank one.
 enum class update : std::uint8_t { add, delta, dplr };
 // Whether the output reads the state after the token's write, or before its decay and write.
 enum class reads : std::uint8_t { after, before };
@@ -40,16 +41,16 @@ inline constexpr rule rwkv7{.forget = decay::key, .write = update::dplr};
 //   dplr    S <- A o S + b e^T + k v^T,     e = S^T a of the state before the decay
 //   o = S^T q of the new state (reads::after) or of the state before the token (reads::before)
 //   A_ij = 1 | alpha | alpha_i | alpha_j    multipliers, not logarithms: exactly 0 forgets everything
-// Not part of the rule, since they never touch S: feature maps, convolutions, norms, the scale of q, a bonus, a
-// stabiliser (it changes alpha and v), a sum normaliser (the state of a value column of ones).
+// Not part of the rule, since they never touch S: feature maps, convolutions, norms, the scale of q, a bonus,
+// a stabiliser (it changes alpha and v), a sum normaliser (the state of a value column of ones).
 // 2 (add), 3 (delta) or 4 (dplr) K V multiply-adds per token, K V more with decay.
-// Source: Yang et al., "Parallelizing Linear Transformers with the Delta Rule over Sequence Length", 2024, table 4,
-// for the family; each rule's own source stands in its memory.
+// Source: for the family, Yang, Wang, Zhang, Shen, Kim, "Parallelizing Linear Transformers with the Delta
+// Rule over Sequence Length", 2024; each rule's own source stands in its memory.
 template <rule R>
 struct recurrence {};
 
-// Operands of T tokens of one head, or of all heads side by side; row t belongs to token t. What a rule does not use
-// stays empty.
+// Operands of T tokens of one head, or of all heads side by side; row t belongs to token t. What a rule does
+// not use stays empty.
 template <class T>
 struct recurrence_rows {
   mat_view<const T> q;           // [outputs, K]: only of the tokens whose output is wanted, scaled
@@ -95,8 +96,8 @@ struct kernel<recurrence<R>, reference> {
   }
 };
 
-// All heads of one stream: S is [heads, K, V], in place. q and k have key_heads heads side by side, value head h reads
-// key head floor(h key_heads / heads); all other operands and O have `heads` of them.
+// All heads of one stream: S is [heads, K, V], in place. q and k have key_heads heads side by side, value
+// head h reads key head floor(h key_heads / heads); all other operands and O have `heads` of them.
 template <rule R, class Backend, class T>
 void run_heads(context& ctx, index_t heads, index_t key_heads, T* S, const recurrence_rows<T>& in,
                mat_view<T> O) noexcept {

@@ -41,6 +41,14 @@ struct contiguous {
             buffer<std::byte>(slots * shape.lists * bytes_of(shape.d_value), std::byte{}, where)};
   }
   index_t slots(const kv_shape& shape) const { return keys.size() / (shape.lists * bytes_of(shape.d_key)); }
+  // Whether keys and values are those of exactly n slots; n may be any number.
+  bool holds(const kv_shape& shape, index_t n) const {
+    const auto filled = [&](const buffer<std::byte>& b, index_t d) {
+      const index_t slot = shape.lists * bytes_of(d);
+      return b.size() % slot == 0 && b.size() / slot == n;
+    };
+    return filled(keys, shape.d_key) && filled(values, shape.d_value);
+  }
   void resize(const kv_shape& shape, index_t slots) {
     keys.resize(slots * shape.lists * bytes_of(shape.d_key));
     values.resize(slots * shape.lists * bytes_of(shape.d_value));

@@ -26,8 +26,12 @@ RUNS = {
     ("gpl3", 512): [
         ("full", 0, "f64"),
         *[(p, c, "f64") for c in (32, 128)
-          for p in ("window", "sinks", "h2o", "tova")],
-        ("full", 0, "q8_0"), ("window", 128, "q8_0")],
+          for p in ("window", "sinks", "h2o", "tova")]],
+    # A rounded store jumps where two computations round differently, so that
+    # float32 and float64 part ways: few tokens, compared in float64.
+    ("gpl3", 96): [
+        ("full", 0, "q8_0"),
+        *[(p, 32, "q8_0") for p in ("window", "sinks", "h2o", "tova")]],
     ("second", 1024): [
         ("full", 0, "f64"),
         *[(p, 64, "f64") for p in ("window", "sinks", "h2o", "tova")]],

@@ -93,7 +93,8 @@ TEST_CASE("a moved-from erased state is empty and can be used again") {
   CHECK(a == copy);
   b = std::move(a);
   CHECK(b == copy);
-  b = std::move(b);
+  erased& same = b;
+  b = std::move(same);
   CHECK(b == copy);
 }
 

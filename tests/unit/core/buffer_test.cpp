@@ -152,7 +152,8 @@ TEST_CASE("a moved-from buffer is empty and can be used again") {
   CHECK(a[1] == 0);
   a = b;
   CHECK(a == b);
-  b = std::move(b);
+  buffer<int>& same = b;
+  b = std::move(same);
   CHECK(a == b);
   b = std::move(a);
   CHECK(b.size() == 4);

@@ -24,7 +24,6 @@ struct network {
   many<layer> layers;
   layer head;
   double scale = 1;
-  friend bool operator==(const network&, const network&) = default;
   static constexpr void fields(auto&& f, auto&... s) {
     f("layers", s.layers...);
     f("head", s.head...);

@@ -11,12 +11,12 @@ struct state {
   buffer<std::byte> bytes;
   buffer<index_t> positions;
   float scale = 2;
-  bool full = false;
+  std::int32_t step = 0;
   static constexpr void fields(auto&& f, auto&... s) {
     f("bytes", s.bytes...);
     f("positions", s.positions...);
     f("scale", s.scale...);
-    f("full", s.full...);
+    f("step", s.step...);
   }
 };
 
@@ -27,7 +27,6 @@ TEST_CASE("element types") {
   static_assert(element_of<double>() == element::f64);
   static_assert(element_of<std::int8_t>() == element::i8);
   static_assert(element_of<std::byte>() == element::u8);
-  static_assert(element_of<bool>() == element::u8);
   static_assert(element_of<std::int16_t>() == element::i16);
   static_assert(element_of<std::uint16_t>() == element::u16);
   static_assert(element_of<std::int32_t>() == element::i32);
@@ -46,7 +45,7 @@ TEST_CASE("buffers and scalars as leaves") {
     paths.push_back(at.text());
   });
   REQUIRE(all.size() == 4);
-  CHECK(paths == std::vector<std::string>{"bytes", "positions", "scale", "full"});
+  CHECK(paths == std::vector<std::string>{"bytes", "positions", "scale", "step"});
   CHECK(all[0].type == element::u8);
   CHECK(all[0].bytes() == 5);
   CHECK(all[0].data == s.bytes.data());
@@ -81,5 +80,5 @@ TEST_CASE("leaves of a const state") {
   const state s{buffer<std::byte>(3), {}};
   std::size_t bytes = 0;
   visit_leaves(s, [&](const field_path&, const leaf& l) { bytes += l.bytes(); });
-  CHECK(bytes == 3 + sizeof(float) + sizeof(bool));
+  CHECK(bytes == 3 + sizeof(float) + sizeof(std::int32_t));
 }

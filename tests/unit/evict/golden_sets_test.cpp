@@ -26,10 +26,10 @@ std::vector<float> numbers(std::uint32_t s, float times = 1) {
 // Rows [q, k, v], so that projections can select each of the three.
 template <class T>
 std::vector<T> stream() {
-  std::vector<T> x;
   const auto q = numbers(3, 3), k = numbers(1), v = numbers(2);
+  std::vector<T> x;
   for (index_t t = 0; t < tokens; ++t)
-    for (const auto* from : {&q, &k, &v}) x.insert(x.end(), from->begin() + t * d, from->begin() + (t + 1) * d);
+    for (const auto* all : {&q, &k, &v}) x.insert(x.end(), all->begin() + t * d, all->begin() + (t + 1) * d);
   return x;
 }
 // rows x cols, row r selects column first + r.
@@ -43,8 +43,9 @@ weight selection(index_t rows, index_t cols, index_t first) {
 template <class M>
 std::uint64_t kept(index_t capacity, std::vector<scalar_t<M>>* last = nullptr) {
   using T = scalar_t<M>;
-  const M m({.d_model = 3 * d, .heads = 1, .head_dim = d, .capacity = capacity, .rope_base = 0},
-            {selection(d, 3 * d, 0), selection(d, 3 * d, d), selection(d, 3 * d, 2 * d), selection(3 * d, d, 0)});
+  const kv_attention_params select{selection(d, 3 * d, 0), selection(d, 3 * d, d), selection(d, 3 * d, 2 * d),
+                                   selection(3 * d, d, 0)};
+  const M m({.d_model = 3 * d, .heads = 1, .head_dim = d, .capacity = capacity, .rope_base = 0}, select);
   auto X = stream<T>();
   std::vector<T> y(3 * d);
   context ctx;
@@ -76,13 +77,14 @@ TEMPLATE_TEST_CASE("dense attention of the last token", "", (kv_attention<float>
   for (std::size_t i = 0; i < 4; ++i) CHECK(std::abs(static_cast<double>(y[i]) - expected[i]) < 1e-6);
 }
 
-TEMPLATE_TEST_CASE("h2o token by token", "", (kv_attention<float, evict::h2o>), (kv_attention<double, evict::h2o>),
-                   (kv_attention<float, evict::h2o, layout, reference>)) {
+TEMPLATE_TEST_CASE("h2o token by token", "", (kv_attention<float, evict::h2o>),
+                   (kv_attention<double, evict::h2o>), (kv_attention<float, evict::h2o, layout, reference>)) {
   CHECK(kept<TestType>(16) == 0xff0000000000087full);
 }
 
 TEMPLATE_TEST_CASE("tova token by token", "", (kv_attention<float, evict::tova>),
-                   (kv_attention<double, evict::tova>), (kv_attention<float, evict::tova, layout, reference>)) {
+                   (kv_attention<double, evict::tova>),
+                   (kv_attention<float, evict::tova, layout, reference>)) {
   CHECK(kept<TestType>(16) == 0xf641b40040224000ull);
 }
 

@@ -63,7 +63,8 @@ TEST_CASE("malformed safetensors are refused", "[io][safetensors]") {
   CHECK(parse_safetensors(bytes(7)).error().message() == "f: 7 bytes are no safetensors file");
   bytes huge = container("{}", 0);
   huge[7] = std::byte{0xff};
-  CHECK(parse_safetensors(huge).error().message() == "f: header of 18374686479671623682 bytes, the file has 10");
+  CHECK(parse_safetensors(huge).error().message() ==
+        "f: header of 18374686479671623682 bytes, the file has 10");
   CHECK(refusal("", 0) == "f: no object at byte 8");
   CHECK(refusal(" {}", 0) == "f: no object at byte 8");
   CHECK(refusal("{}\n", 0).empty());  // white space of JSON, though not the padding that the format names

@@ -14,8 +14,9 @@ static_assert(Scannable<short_conv<float, reference>>);
 TEST_CASE("short_conv: tap and time order of checkpoints") {
   // Channel 0 returns the input of two tokens ago, channel 1 ten times the current one plus its bias.
   const float taps[] = {1, 0, 0, 0, 0, 10}, bias[] = {0, 0.5f};
-  const short_conv<float> m({.channels = 2, .width = 3, .silu = false},
-                            {weight::copy_of(taps, {2, 1, 3}, 3, dtype::f32), weight::copy_of(bias, {2, 1, 1}, 1, dtype::f32)});
+  const short_conv<float> m(
+      {.channels = 2, .width = 3, .silu = false},
+      {weight::copy_of(taps, {2, 1, 3}, 3, dtype::f32), weight::copy_of(bias, {2, 1, 1}, 1, dtype::f32)});
   const std::vector<float> x{1, 1, 2, 2, 3, 3, 4, 4};
   std::vector<float> y(8);
   auto s = m.init();
@@ -30,7 +31,8 @@ TEST_CASE("short_conv: every storage type of weights, against the reference in d
     CAPTURE(info(type).name);
     const short_conv_config c{.channels = 37, .width = 5};
     const short_conv<float> seeded(c, 3);
-    const short_conv_params p{stored_as(seeded.weights().weight, type), stored_as(seeded.weights().bias, type)};
+    const short_conv_params p{stored_as(seeded.weights().weight, type),
+                              stored_as(seeded.weights().bias, type)};
     const short_conv<float> m(c, p);
     const short_conv<double, reference> oracle(c, p);
     const auto X = mneme_test::random_rows<float>(9, 37, 0, 4);
@@ -50,7 +52,8 @@ TEST_CASE("short_conv: every storage type of weights, against the reference in d
 TEST_CASE("short_conv refuses impossible sizes and misshapen tensors") {
   CHECK(!make<short_conv<float>>({.channels = 0}));
   CHECK(!make<short_conv<float>>({.channels = 3, .width = 0}));
-  CHECK_THROWS_AS(short_conv<float>({.channels = 3}, {weight::zeros<float>(3, 4), weight::zeros<float>(3)}), error);
+  CHECK_THROWS_AS(short_conv<float>({.channels = 3}, {weight::zeros<float>(3, 4), weight::zeros<float>(3)}),
+                  error);
   CHECK_THROWS_AS(short_conv<float>({.channels = 3}, {weight::zeros<float>(3, 1, 4), {}}), error);
 }
 

@@ -31,7 +31,8 @@ plain::row unit(plain::row x) {
 }
 
 // Token by token, head by head, as the equations stand.
-plain::rows by_its_equations(const gated_delta_net_config& c, const gated_delta_net_params& p, const plain::rows& X) {
+plain::rows by_its_equations(const gated_delta_net_config& c, const gated_delta_net_params& p,
+                             const plain::rows& X) {
   const auto Q = convolved(plain::product(p.q_proj, X), p.q_conv1d),
              K = convolved(plain::product(p.k_proj, X), p.k_conv1d),
              V = convolved(plain::product(p.v_proj, X), p.v_conv1d);
@@ -46,9 +47,10 @@ plain::rows by_its_equations(const gated_delta_net_config& c, const gated_delta_
     for (index_t h = 0; h < c.value_heads; ++h) {
       auto& s = S[static_cast<std::size_t>(h)];
       const index_t key_head = h / (c.value_heads / c.heads);
-      const auto q = unit(plain::head(Q[t], key_head, c.head_dim_k)), k = unit(plain::head(K[t], key_head, c.head_dim_k)),
-                 v = plain::head(V[t], h, c.head_dim_v);
-      const double alpha = std::exp(-std::exp(plain::at(A_log, h)) * plain::softplus(plain::at(a, h) + plain::at(dt_bias, h)));
+      const auto q = unit(plain::head(Q[t], key_head, c.head_dim_k)),
+                 k = unit(plain::head(K[t], key_head, c.head_dim_k)), v = plain::head(V[t], h, c.head_dim_v);
+      const double alpha =
+          std::exp(-std::exp(plain::at(A_log, h)) * plain::softplus(plain::at(a, h) + plain::at(dt_bias, h)));
       const double beta = plain::sigmoid(plain::at(b, h)) * (c.allow_neg_eigval ? 2 : 1);
       for (auto& r : s)
         for (double& x : r) x *= alpha;
@@ -74,11 +76,20 @@ plain::rows by_its_equations(const gated_delta_net_config& c, const gated_delta_
 
 TEST_CASE("gated_delta_net follows its equations") {
   using config = gated_delta_net_config;
-  for (const config& given :
-       {config{.d_model = 7, .heads = 3, .head_dim_k = 18, .head_dim_v = 37},
-        config{.d_model = 6, .heads = 2, .value_heads = 6, .conv_size = 3, .allow_neg_eigval = true, .epsilon = 0.1},
-        config{.d_model = 5, .heads = 1, .value_heads = 2, .head_dim_k = 4, .use_short_conv = false, .use_gate = false},
-        config{.d_model = 5, .heads = 5, .conv_size = 1}}) {
+  for (const config& given : {config{.d_model = 7, .heads = 3, .head_dim_k = 18, .head_dim_v = 37},
+                              config{.d_model = 6,
+                                     .heads = 2,
+                                     .value_heads = 6,
+                                     .conv_size = 3,
+                                     .allow_neg_eigval = true,
+                                     .epsilon = 0.1},
+                              config{.d_model = 5,
+                                     .heads = 1,
+                                     .value_heads = 2,
+                                     .head_dim_k = 4,
+                                     .use_short_conv = false,
+                                     .use_gate = false},
+                              config{.d_model = 5, .heads = 5, .conv_size = 1}}) {
     auto p = gated_delta_net<double>(given, 5).weights();
     plain::randomise(p.o_norm, 1);
     const gated_delta_net<double> m(given, p);

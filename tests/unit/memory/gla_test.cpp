@@ -6,17 +6,21 @@
 
 using namespace mneme;
 
-static_assert(Batched<gla<float>> && Sampled<gla<double>> && Memory<gla<float, reference>> && row_stable<gla<float>>);
+static_assert(Batched<gla<float>> && Sampled<gla<double>> && Memory<gla<float, reference>> &&
+              row_stable<gla<float>>);
 
 namespace {
 
-// As attention: o_t = sum_{s <= t} sum_i q_t[i] k_s[i] (product of alpha_r[i], s < r <= t) v_s / sqrt(K), no state.
+// As attention: o_t = sum_{s <= t} sum_i q_t[i] k_s[i] (product of alpha_r[i], s < r <= t) v_s / sqrt(K), no
+// state.
 plain::rows as_attention(const gla_config& c, const gla_params& p, const plain::rows& X) {
-  const auto Q = plain::product(p.q_proj, X), K = plain::product(p.k_proj, X), V = plain::product(p.v_proj, X);
+  const auto Q = plain::product(p.q_proj, X), K = plain::product(p.k_proj, X),
+             V = plain::product(p.v_proj, X);
   auto A = plain::product(p.gk_proj_up, plain::product(p.gk_proj_down, X));
   const auto bias = plain::elements(p.gk_proj_bias);
   for (auto& a : A)
-    for (std::size_t i = 0; i < a.size(); ++i) a[i] = std::pow(plain::sigmoid(a[i] + bias[i]), 1 / c.gate_normaliser);
+    for (std::size_t i = 0; i < a.size(); ++i)
+      a[i] = std::pow(plain::sigmoid(a[i] + bias[i]), 1 / c.gate_normaliser);
   plain::rows O;
   for (std::size_t t = 0; t < X.size(); ++t) {
     plain::row o(V[t].size()), kept(K[t].size(), 1.0);
@@ -42,8 +46,9 @@ plain::rows as_attention(const gla_config& c, const gla_params& p, const plain::
 }  // namespace
 
 TEST_CASE("gla is attention under decaying keys") {
-  for (const gla_config c : {gla_config{.d_model = 7, .heads = 3, .head_dim_k = 18, .head_dim_v = 37, .gate_rank = 5},
-                             gla_config{.d_model = 12, .heads = 2, .gate_normaliser = 0.5, .epsilon = 0.1}}) {
+  for (const gla_config c :
+       {gla_config{.d_model = 7, .heads = 3, .head_dim_k = 18, .head_dim_v = 37, .gate_rank = 5},
+        gla_config{.d_model = 12, .heads = 2, .gate_normaliser = 0.5, .epsilon = 0.1}}) {
     gla<double> m(c, 5);
     plain::randomise(m.weights().g_norm, 1);
     plain::randomise(m.weights().gk_proj_bias, 2);

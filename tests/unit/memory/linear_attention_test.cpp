@@ -23,24 +23,27 @@ double mapped(feature_map f, double x) {
 }
 
 // As attention: o_t = sum_{s <= t} (phi(q_t).phi(k_s) / sqrt(K)) v_s, without a state.
-plain::rows as_attention(const linear_attention_config& c, const linear_attention_params& p, const plain::rows& X) {
+plain::rows as_attention(const linear_attention_config& c, const linear_attention_params& p,
+                         const plain::rows& X) {
   const auto phi = [&](double x) { return mapped(c.features, x); };
-  const auto Q = plain::map(plain::product(p.q_proj, X), phi), K = plain::map(plain::product(p.k_proj, X), phi),
-             V = plain::product(p.v_proj, X);
+  const auto Q = plain::map(plain::product(p.q_proj, X), phi),
+             K = plain::map(plain::product(p.k_proj, X), phi), V = plain::product(p.v_proj, X);
   plain::rows O;
   for (std::size_t t = 0; t < X.size(); ++t) {
     plain::row o(V[t].size());
     for (index_t h = 0; h < c.heads; ++h) {
       double sum = 0;
       for (std::size_t s = 0; s <= t; ++s) {
-        const double similarity = plain::dot(plain::head(Q[t], h, c.head_dim_k), plain::head(K[s], h, c.head_dim_k)) /
-                                  std::sqrt(static_cast<double>(c.head_dim_k));
+        const double similarity =
+            plain::dot(plain::head(Q[t], h, c.head_dim_k), plain::head(K[s], h, c.head_dim_k)) /
+            std::sqrt(static_cast<double>(c.head_dim_k));
         sum += similarity;
         for (index_t j = h * c.head_dim_v; j < (h + 1) * c.head_dim_v; ++j)
           plain::at(o, j) += similarity * plain::at(V[s], j);
       }
       if (c.normalise)
-        for (index_t j = h * c.head_dim_v; j < (h + 1) * c.head_dim_v; ++j) plain::at(o, j) /= sum + c.epsilon;
+        for (index_t j = h * c.head_dim_v; j < (h + 1) * c.head_dim_v; ++j)
+          plain::at(o, j) /= sum + c.epsilon;
     }
     O.push_back(o);
   }
@@ -50,13 +53,20 @@ plain::rows as_attention(const linear_attention_config& c, const linear_attentio
 }  // namespace
 
 TEST_CASE("linear_attention is attention with a kernel of features") {
-  for (const feature_map f : {feature_map::identity, feature_map::elu1, feature_map::relu, feature_map::relu_squared,
-                              feature_map::silu, feature_map::sigmoid})
+  for (const feature_map f : {feature_map::identity, feature_map::elu1, feature_map::relu,
+                              feature_map::relu_squared, feature_map::silu, feature_map::sigmoid})
     for (const bool normalise : {true, false}) {
-      if (normalise && (f == feature_map::identity || f == feature_map::silu)) continue;  // the sum may vanish
+      if (normalise && (f == feature_map::identity || f == feature_map::silu))
+        continue;  // the sum may vanish
       CAPTURE(static_cast<int>(f), normalise);
-      const linear_attention<double> m({.d_model = 7, .heads = 3, .head_dim_k = 18, .head_dim_v = 37, .features = f,
-                                        .normalise = normalise, .epsilon = 1e-3}, 5);
+      const linear_attention<double> m({.d_model = 7,
+                                        .heads = 3,
+                                        .head_dim_k = 18,
+                                        .head_dim_v = 37,
+                                        .features = f,
+                                        .normalise = normalise,
+                                        .epsilon = 1e-3},
+                                       5);
       const auto& c = m.configuration();
       const auto X = plain::random_rows(11, c.d_model, 6);
       const auto expected = as_attention(c, m.weights(), X);
@@ -89,8 +99,10 @@ TEST_CASE("linear_attention, normalised, stays within the values it has seen") {
 }
 
 TEST_CASE("linear_attention refuses what does not fit") {
-  CHECK(make<linear_attention<float>>({.d_model = 7, .heads = 2}).error().message().find("multiple of heads, 2") !=
-        std::string::npos);
+  CHECK(make<linear_attention<float>>({.d_model = 7, .heads = 2})
+            .error()
+            .message()
+            .find("multiple of heads, 2") != std::string::npos);
   CHECK(!make<linear_attention<float>>({.d_model = 7, .heads = 0}).has_value());
   const linear_attention_config c{.d_model = 4, .heads = 2};
   auto p = linear_attention<float>(c).weights();

@@ -65,7 +65,8 @@ inline row head_norm(const row& x, const mneme::weight& w, double epsilon) {
   for (std::size_t h = 0; h < x.size() / W.size(); ++h) {
     const row of_head = head(x, static_cast<index_t>(h), V);
     const double scale = 1 / std::sqrt(dot(of_head, of_head) / static_cast<double>(V) + epsilon);
-    for (index_t j = 0; j < V; ++j) at(y, static_cast<index_t>(h) * V + j) = at(of_head, j) * scale * at(W, j);
+    for (index_t j = 0; j < V; ++j)
+      at(y, static_cast<index_t>(h) * V + j) = at(of_head, j) * scale * at(W, j);
   }
   return y;
 }
@@ -86,8 +87,8 @@ inline void randomise(mneme::weight& w, std::uint64_t seed) {
   for (index_t i = 0; i < w.size(); ++i) x[i] = static_cast<float>(r.uniform(0.5, 1.5));
 }
 
-// max |got - expected| / max |expected| of a memory fed with X: the first `cut` rows by scan without outputs, the others
-// with outputs.
+// max |got - expected| / max |expected| of a memory fed with X: the first `cut` rows by scan without outputs,
+// the others with outputs.
 template <class M>
 double error_of(const M& m, const rows& X, const rows& expected, index_t cut = 0) {
   using T = mneme::scalar_t<M>;

@@ -12,7 +12,8 @@ using namespace mneme;
 using mneme_test::golden;
 using mneme_test::matrix;
 
-static_assert(Batched<selective_ssm<float>> && Sampled<selective_ssm<double>> && row_stable<selective_ssm<float>>);
+static_assert(Batched<selective_ssm<float>> && Sampled<selective_ssm<double>> &&
+              row_stable<selective_ssm<float>>);
 static_assert(Batched<selective_ssm<float, reference>>);
 
 namespace {
@@ -169,7 +170,8 @@ TEST_CASE("selective_ssm refuses impossible sizes and misshapen tensors, and nam
   selective_ssm_params::fields([&](auto name, auto&...) {
     selective_ssm_params bad = good;
     int i = 0;
-    visit_fields([&](const field_path&, weight& w) { w = i++ == tensors ? weight::zeros<float>(2, 2, 2) : w; }, bad);
+    visit_fields(
+        [&](const field_path&, weight& w) { w = i++ == tensors ? weight::zeros<float>(2, 2, 2) : w; }, bad);
     ++tensors;
     std::string what;
     try {

@@ -21,9 +21,12 @@ struct problem {
   matrix<T> x, w, bias, past;
   bool silu;
 
-  problem(index_t rows, index_t C, index_t K, bool with_bias, bool with_silu, placement at = {}) : silu(with_silu) {
+  problem(index_t rows, index_t C, index_t K, bool with_bias, bool with_silu, placement at = {})
+      : silu(with_silu) {
     std::uint64_t seed = 1;
-    const auto draw = [&](index_t r) { return matrix<T>(mneme_test::random_rows<T>(r, C, 0, ++seed).view(), at); };
+    const auto draw = [&](index_t r) {
+      return matrix<T>(mneme_test::random_rows<T>(r, C, 0, ++seed).view(), at);
+    };
     x = draw(rows), w = draw(K), bias = draw(with_bias), past = draw(K - 1);
   }
 
@@ -34,7 +37,8 @@ struct problem {
     if (bias.rows() > 0) taps.bias = bias.view()[0];
     context ctx;
     matrix<T> y(outs, x.cols(), at);
-    kernel<causal_conv, Backend>::template run<T>(ctx, taps, x.view().range(from, to), state.view(), y.view());
+    kernel<causal_conv, Backend>::template run<T>(ctx, taps, x.view().range(from, to), state.view(),
+                                                  y.view());
     CHECK(y.surrounding_untouched());
     CHECK(state.surrounding_untouched());
     return y;
@@ -47,7 +51,8 @@ void agrees_with_reference(index_t rows, index_t C, index_t K, bool bias, bool s
   const problem<T> given(rows, C, K, bias, silu, at);
   problem<double> oracle(0, 1, 1, bias, silu);
   const auto wide = [](const matrix<T>& m) { return mneme_test::widened<T>(m.view()); };
-  oracle.x = wide(given.x), oracle.w = wide(given.w), oracle.bias = wide(given.bias), oracle.past = wide(given.past);
+  oracle.x = wide(given.x), oracle.w = wide(given.w), oracle.bias = wide(given.bias),
+  oracle.past = wide(given.past);
   matrix<T> past = given.past;
   matrix<double> past_oracle = oracle.past;
   const auto y = given.template run<cpu<Arch>>(past, 0, rows, rows, at);
@@ -66,7 +71,8 @@ void meets_golden_values(double bound) {
     const auto tensor = [&](const char* what, index_t rows, index_t cols) {
       const auto values = file.values(name, what);
       matrix<T> m(rows, cols);
-      for (index_t i = 0; i < rows * cols; ++i) m.view().data()[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
+      for (index_t i = 0; i < rows * cols; ++i)
+        m.view().data()[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
       return m;
     };
     const auto shape = file.shape(name, "weight");
@@ -83,7 +89,8 @@ void meets_golden_values(double bound) {
     double scale = 0;
     for (const double v : expected) scale = std::max(scale, std::abs(v));
     for (index_t i = 0; i < rows * C; ++i)
-      CHECK(std::abs(static_cast<double>(y.view().data()[i]) - expected[static_cast<std::size_t>(i)]) < bound * scale);
+      CHECK(std::abs(static_cast<double>(y.view().data()[i]) - expected[static_cast<std::size_t>(i)]) <
+            bound * scale);
     for (index_t i = 0; i < (K - 1) * C; ++i)
       CHECK(static_cast<double>(p.past.view().data()[i]) == state[static_cast<std::size_t>(i)]);
   }
@@ -121,12 +128,14 @@ TEMPLATE_LIST_TEST_CASE("causal_conv is bit-equal however rows are split into ca
       CAPTURE(K, cut);
       matrix<float> past = p.past;
       p.run<backend>(past, 0, cut, 0);
-      CHECK(mneme_test::bit_difference<float>(p.run<backend>(past, cut, 9, 9 - cut), whole.view().last(9 - cut)) == "");
+      CHECK(mneme_test::bit_difference<float>(p.run<backend>(past, cut, 9, 9 - cut),
+                                              whole.view().last(9 - cut)) == "");
       CHECK(past == whole_past);
     }
     matrix<float> past = p.past;
     for (index_t t = 0; t < 9; ++t)
-      CHECK(mneme_test::bit_difference<float>(p.run<backend>(past, t, t + 1, 1), whole.view().range(t, t + 1)) == "");
+      CHECK(mneme_test::bit_difference<float>(p.run<backend>(past, t, t + 1, 1),
+                                              whole.view().range(t, t + 1)) == "");
     CHECK(past == whole_past);
   }
 }

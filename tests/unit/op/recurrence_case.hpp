@@ -63,8 +63,8 @@ inline void to_unit_length(auto row) {
   scale_row(row, 1 / std::sqrt(squares));
 }
 
-// Keys of unit length, decays in (0, 1) and here and there exactly 0 or 1, beta in (0, 2); a and b of a delta rule that
-// erases before the decay, so that no rule amplifies.
+// Keys of unit length, decays in (0, 1) and here and there exactly 0 or 1, beta in (0, 2); a and b of a delta
+// rule that erases before the decay, so that no rule amplifies.
 template <class T>
 operands<T> random_operands(index_t tokens, index_t K, index_t V, std::uint64_t seed = 1, placement at = {}) {
   const auto normal = [&](index_t rows, index_t cols) {
@@ -77,9 +77,16 @@ operands<T> random_operands(index_t tokens, index_t K, index_t V, std::uint64_t 
       for (T& x : m.view()[t]) x = static_cast<T>(high * r.unit());
     return m;
   };
-  operands<T> o{normal(K, V),          normal(tokens, K),     normal(tokens, K),
-                normal(tokens, V),     between(tokens, 1, 1), between(tokens, K, 1),
-                between(tokens, V, 1), between(tokens, 1, 2), matrix<T>(tokens, K, at), matrix<T>(tokens, K, at)};
+  operands<T> o{normal(K, V),
+                normal(tokens, K),
+                normal(tokens, K),
+                normal(tokens, V),
+                between(tokens, 1, 1),
+                between(tokens, K, 1),
+                between(tokens, V, 1),
+                between(tokens, 1, 2),
+                matrix<T>(tokens, K, at),
+                matrix<T>(tokens, K, at)};
   for (index_t t = 0; t < tokens; ++t) {
     to_unit_length(o.k.view()[t]);
     const T strength = o.beta.view()[t][0];

@@ -23,11 +23,14 @@ void same(const answer& x, const answer& y) {
   CHECK(relative_error(x.S, y.S) <= tight);
 }
 
-matrix<double> constant(index_t rows, index_t cols, double value) { return matrix<double>(rows, cols, {}, value); }
+matrix<double> constant(index_t rows, index_t cols, double value) {
+  return matrix<double>(rows, cols, {}, value);
+}
 // Every row filled with its own number.
 matrix<double> spread(const matrix<double>& column, index_t cols) {
   matrix<double> m(column.rows(), cols);
-  for (index_t t = 0; t < m.rows(); ++t) std::fill(m.view()[t].begin(), m.view()[t].end(), column.view()[t][0]);
+  for (index_t t = 0; t < m.rows(); ++t)
+    std::fill(m.view()[t].begin(), m.view()[t].end(), column.view()[t][0]);
   return m;
 }
 // Rows of x, each times the number of its row.
@@ -148,7 +151,8 @@ TEST_CASE("recurrence: a decay of exactly zero starts anew") {  // R24
 TEST_CASE("recurrence stays finite under the strongest decay") {  // P8: log decay -80 in every step
   auto p = random_operands<float>(200, K, V);
   const auto fill = [](matrix<float>& m) {
-    for (index_t t = 0; t < m.rows(); ++t) std::fill(m.view()[t].begin(), m.view()[t].end(), std::exp(-80.0f));
+    for (index_t t = 0; t < m.rows(); ++t)
+      std::fill(m.view()[t].begin(), m.view()[t].end(), std::exp(-80.0f));
   };
   fill(p.scalars), fill(p.keys), fill(p.values);
   const auto is_finite = [&]<rule R>() {
@@ -181,7 +185,9 @@ TEST_CASE("recurrence is linear in the values, column by column") {  // P6
     CHECK(relative_error(both.o, added) <= tight);
 
     auto narrow = p;  // the columns [3, 8) alone
-    const auto cut = [](const matrix<double>& m) { return matrix<double>(m.view().columns(3, 5), placement{}); };
+    const auto cut = [](const matrix<double>& m) {
+      return matrix<double>(m.view().columns(3, 5), placement{});
+    };
     narrow.v = cut(p.v), narrow.S = cut(p.S), narrow.values = cut(p.values);
     CHECK(relative_error(run<R, reference>(narrow).o, cut(a.o)) <= tight);
   });
@@ -248,7 +254,8 @@ TEST_CASE("run_heads: heads that share keys equal heads with copies of them") { 
     context ctx;
     run_heads<rules::gated_delta_net, native>(
         ctx, heads, shared_heads, a.S.view().data(),
-        recurrence_rows<double>{.q = queries, .k = keys, .v = shared.v, .alpha = alpha, .beta = beta}, a.o.view());
+        recurrence_rows<double>{.q = queries, .k = keys, .v = shared.v, .alpha = alpha, .beta = beta},
+        a.o.view());
     return a;
   };
   const auto grouped = run_with(shared.q, shared.k, key_heads), repeated = run_with(q, k, heads);
@@ -262,6 +269,7 @@ TEST_CASE("run_heads: heads that share keys equal heads with copies of them") { 
     p.q = of_head(q, K), p.k = of_head(k, K), p.v = of_head(shared.v, V);
     p.scalars = of_head(alpha, 1), p.beta = of_head(beta, 1);
     p.S = matrix<double>(start.view().range(h * K, (h + 1) * K), placement{});
-    same(run<rules::gated_delta_net>(p), {of_head(grouped.o, V), matrix<double>(grouped.S.view().range(h * K, (h + 1) * K), placement{})});
+    same(run<rules::gated_delta_net>(p),
+         {of_head(grouped.o, V), matrix<double>(grouped.S.view().range(h * K, (h + 1) * K), placement{})});
   }
 }

@@ -35,7 +35,8 @@ void agrees_with_reference(const operands<T>& given, index_t outs, double bound,
 // All tokens at once, one by one, and in pieces below and above the size from which panels are copied.
 template <rule R, class T, class Backend>
 void is_bit_equal_however_split(const operands<T>& p) {
-  CAPTURE(static_cast<int>(R.forget), static_cast<int>(R.write), static_cast<int>(R.read), p.k.cols(), p.v.cols());
+  CAPTURE(static_cast<int>(R.forget), static_cast<int>(R.write), static_cast<int>(R.read), p.k.cols(),
+          p.v.cols());
   const index_t tokens = p.tokens();
   matrix<T> whole_state = p.S;
   const auto whole = p.template run<R, Backend>(whole_state);
@@ -105,13 +106,15 @@ void meets_golden_values(const char* op, double bound) {
     for (index_t h = 0; h < H; ++h) {
       CAPTURE(op, name, h);
       operands<T> p;
-      p.q = head_of<T>(file, name, "q", h), p.k = head_of<T>(file, name, "k", h), p.v = head_of<T>(file, name, "v", h);
+      p.q = head_of<T>(file, name, "q", h), p.k = head_of<T>(file, name, "k", h),
+      p.v = head_of<T>(file, name, "v", h);
       p.S = state_of<T>(file, name, "s0", h);
       if (R.forget == decay::key) p.keys = exponentials(head_of<T>(file, name, "gk", h));
       if (R.forget == decay::scalar) p.scalars = exponentials(head_of<T>(file, name, "g", h));
       if (R.write == update::delta) p.beta = head_of<T>(file, name, "beta", h);
       for (index_t t = 0; t < p.tokens(); ++t) scale_row(p.q.view()[t], file.value(name, "scale"));
-      auto expected = head_of<double>(file, name, "o", h), expected_state = state_of<double>(file, name, "s1", h);
+      auto expected = head_of<double>(file, name, "o", h),
+           expected_state = state_of<double>(file, name, "s1", h);
       if (normalised) {  // the normaliser is the state of a value column of ones
         p.v = with_column(p.v, matrix<T>(p.tokens(), 1, {}, T(1)));
         p.S = with_column(p.S, state_of<T>(file, name, "z0", h));
@@ -139,7 +142,9 @@ void meets_all_golden_values(double bound) {
 
 }  // namespace
 
-TEST_CASE("recurrence reference meets the golden values") { meets_all_golden_values<double, reference>(1e-12); }
+TEST_CASE("recurrence reference meets the golden values") {
+  meets_all_golden_values<double, reference>(1e-12);
+}
 
 TEMPLATE_LIST_TEST_CASE("recurrence meets the golden values", "", test_archs) {
   meets_all_golden_values<double, cpu<TestType>>(1e-12);
@@ -148,7 +153,8 @@ TEMPLATE_LIST_TEST_CASE("recurrence meets the golden values", "", test_archs) {
 
 TEST_CASE("recurrence agrees with its reference under every rule") {
   for_each_rule([]<rule R>() {
-    for (const auto& [K, V] : {std::pair<index_t, index_t>{1, 1}, {3, 2}, {5, 16}, {2, 131}, {9, 67}, {16, 255}})
+    for (const auto& [K, V] :
+         {std::pair<index_t, index_t>{1, 1}, {3, 2}, {5, 16}, {2, 131}, {9, 67}, {16, 255}})
       for (const index_t tokens : {1, 2, 7}) {
         const auto p = random_operands<float>(tokens, K, V, 11, ugly);
         agrees_with_reference<R, float, native>(p, tokens, budget(R), ugly);
@@ -180,7 +186,8 @@ TEST_CASE("recurrence agrees with its reference where a panel outgrows the neare
 
 TEST_CASE("recurrence stays within its budget over a thousand tokens") {
   agrees_with_reference<rules::gla, float, native>(random_operands<float>(1024, 128, 19, 41), 1024, 5e-6);
-  agrees_with_reference<rules::gated_delta_net, float, native>(random_operands<float>(1024, 128, 19, 42), 1024, 5e-6);
+  agrees_with_reference<rules::gated_delta_net, float, native>(random_operands<float>(1024, 128, 19, 42),
+                                                               1024, 5e-6);
 }
 
 TEST_CASE("recurrence over no token changes nothing") {

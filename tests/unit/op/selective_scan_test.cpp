@@ -27,7 +27,8 @@ struct problem {
   index_t groups;
   bool softplus;
 
-  problem(index_t rows, index_t E, index_t N, index_t G, parts p = {}, placement at = {}) : groups(G), softplus(p.softplus) {
+  problem(index_t rows, index_t E, index_t N, index_t G, parts p = {}, placement at = {})
+      : groups(G), softplus(p.softplus) {
     std::uint64_t seed = 1;
     const auto draw = [&](index_t r, index_t c) {
       return matrix<T>(mneme_test::random_rows<T>(r, c, 0, ++seed).view(), at);
@@ -143,7 +144,9 @@ constexpr placement ugly{.gap = 3, .shift = 1};
 
 }  // namespace
 
-TEST_CASE("selective_scan reference meets the golden values") { meets_golden_values<double, reference>(1e-12); }
+TEST_CASE("selective_scan reference meets the golden values") {
+  meets_golden_values<double, reference>(1e-12);
+}
 
 TEMPLATE_LIST_TEST_CASE("selective_scan meets the golden values", "", test_archs) {
   meets_golden_values<double, cpu<TestType>>(1e-12);
@@ -179,8 +182,8 @@ TEMPLATE_LIST_TEST_CASE("selective_scan agrees with its reference", "", test_arc
                         parts{.D = false}, parts{.z = false}})
     agrees_with_reference<float, TestType>(4, 19, 5, 1, p, {});
   agrees_with_reference<float, TestType>(3, 6, 5, 3, {}, ugly);
-  agrees_with_reference<float, TestType>(3, 54, 16, 2, {}, ugly);    // groups that end inside a pack
-  agrees_with_reference<float, TestType>(2, 300, 16, 5, {}, ugly);   // and inside a slice
+  agrees_with_reference<float, TestType>(3, 54, 16, 2, {}, ugly);   // groups that end inside a pack
+  agrees_with_reference<float, TestType>(2, 300, 16, 5, {}, ugly);  // and inside a slice
   agrees_with_reference<float, TestType>(211, 17, 16, 1, {}, {});
 }
 
@@ -230,7 +233,8 @@ TEMPLATE_LIST_TEST_CASE("selective_scan: step sizes at the ends of the range", "
     }
 }
 
-TEMPLATE_LIST_TEST_CASE("selective_scan: equal groups are no groups, and outputs are linear in u", "", test_archs) {
+TEMPLATE_LIST_TEST_CASE("selective_scan: equal groups are no groups, and outputs are linear in u", "",
+                        test_archs) {
   using backend = cpu<TestType>;
   problem<double> one(6, 12, 5, 1);
   problem<double> three = one;
@@ -259,7 +263,8 @@ TEMPLATE_LIST_TEST_CASE("selective_scan: equal groups are no groups, and outputs
   CHECK(mneme_test::difference<double, double>(y_doubled, y, tolerance) == "");
 }
 
-TEMPLATE_LIST_TEST_CASE("selective_scan: the state stays within the bound of a fading memory", "", test_archs) {
+TEMPLATE_LIST_TEST_CASE("selective_scan: the state stays within the bound of a fading memory", "",
+                        test_archs) {
   const problem<double> p(64, 9, 7, 1);
   matrix<double> h = p.h;
   p.run<cpu<TestType>>(h, 0, 64, 0);

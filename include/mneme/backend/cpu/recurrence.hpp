@@ -8,14 +8,15 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Columns of S never meet, so that S is worked on in panels of a few packs of columns, all tokens of a call on one
-// panel before the next; what a panel reads out and writes stays in registers while its rows go by.
-//   add, one pass: each element of S is read and written once per token
-//   delta, dplr: a first pass recalls, a second writes. The second walks the rows backwards, so that it begins with
-//     what the first has left in the nearest cache, and ends where the next token begins
-// A call with few tokens is bound by the stream of S: wide panels, long contiguous pieces. With many, a panel is worked
-// on in a copy that fits the nearest cache (in place, rows that lie a power of two apart would share a few cache sets).
-// No sum depends on the width of its panel or on the number of tokens: same bits, step by step or all at once.
+// Columns of S never meet, so that S is worked on in panels of a few packs of columns, all tokens of a call
+// on one panel before the next; what a panel reads out and writes stays in registers while its rows go by.
+//   add           one pass: each element of S is read and written once per token
+//   delta, dplr   a first pass recalls, a second writes; it walks the rows backwards, so that it begins with
+//                 what the first has left in the nearest cache, and ends where the next token begins
+// A call with few tokens is bound by the stream of S: wide panels, long contiguous pieces. With many, a panel
+// is worked on in a copy that fits the nearest cache (in place, rows that lie a power of two apart would
+// share a few cache sets). No sum depends on the width of its panel or on the number of tokens: same bits,
+// step by step or all at once.
 template <rule R, class Arch>
 struct kernel<recurrence<R>, cpu<Arch>> {
   // S [K, V]; O [outputs, V] receives the outputs of the last tokens.
@@ -30,7 +31,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
   }
 
  private:
-  static constexpr index_t worth_a_copy = 4;          // tokens
+  static constexpr index_t worth_a_copy = 4;         // tokens
   static constexpr index_t cache_bytes = 40 * 1024;  // of S, in the nearest cache
   template <class T>
   static constexpr index_t row_bytes(index_t packs) {
@@ -39,7 +40,8 @@ struct kernel<recurrence<R>, cpu<Arch>> {
 
   // Columns from j on: panels of N packs, the rest in narrower ones, the last columns one by one.
   template <int N, class T>
-  static void panels(context& ctx, mat_view<T> S, const recurrence_rows<T>& in, index_t j, mat_view<T> O) noexcept {
+  static void panels(context& ctx, mat_view<T> S, const recurrence_rows<T>& in, index_t j,
+                     mat_view<T> O) noexcept {
     using P = std::conditional_t<N == 0, T, simd::pack<T, Arch>>;
     constexpr index_t packs = std::max(N, 1), width = packs * simd::width<P>;
     for (; j + width <= S.cols(); j += width) panel<P, packs>(ctx, S.columns(j, width), in, j, O);
@@ -47,7 +49,8 @@ struct kernel<recurrence<R>, cpu<Arch>> {
   }
   // Columns [j, j + N width<P>) of the head.
   template <class P, int N, class T>
-  static void panel(context& ctx, mat_view<T> S, const recurrence_rows<T>& in, index_t j, mat_view<T> O) noexcept {
+  static void panel(context& ctx, mat_view<T> S, const recurrence_rows<T>& in, index_t j,
+                    mat_view<T> O) noexcept {
     const index_t tokens = in.k.rows(), unread = tokens - O.rows();
     context::frame scratch(ctx);
     const bool copied = tokens >= worth_a_copy && S.stride() > S.cols();
@@ -71,7 +74,8 @@ struct kernel<recurrence<R>, cpu<Arch>> {
   }
 
   template <class P, int N, bool Read, class T>
-  static void token(mat_view<T> S, const recurrence_rows<T>& in, index_t t, index_t j, const T* q, T* o) noexcept {
+  static void token(mat_view<T> S, const recurrence_rows<T>& in, index_t t, index_t j, const T* q,
+                    T* o) noexcept {
     constexpr index_t W = simd::width<P>;
     constexpr bool recalls = R.write != update::add;
     constexpr bool before = Read && R.read == reads::before, after = Read && R.read == reads::after;
@@ -111,7 +115,8 @@ struct kernel<recurrence<R>, cpu<Arch>> {
         recalled[n] = recalled[n] + odd[n];
         if constexpr (before) y[n] = y[n] + odd_y[n];
         if constexpr (R.write == update::delta) {
-          if constexpr (R.forget == decay::scalar || R.forget == decay::value) recalled[n] = recalled[n] * fade[n];
+          if constexpr (R.forget == decay::scalar || R.forget == decay::value)
+            recalled[n] = recalled[n] * fade[n];
           written[n] = P(in.beta[t][0]) * (written[n] - recalled[n]);
         }
       });

@@ -16,8 +16,8 @@ template <class Arch>
 struct kernel<selective_scan, cpu<Arch>> {
   template <class T>
   static void run(context& ctx, const selective_scan_input<T>& in, mat_view<T> h, mat_view<T> Y) noexcept {
-    constexpr index_t states = 2048;  // per slice
-    const index_t E = h.rows(), slice = std::max<index_t>(32, states / h.cols());
+    constexpr index_t states = 2048, whole = 32;  // per slice, of about so many states and of whole packs
+    const index_t E = h.rows(), slice = std::max(whole, states / h.cols() / whole * whole);
     ctx.parallel_for((E + slice - 1) / slice, [&](index_t i, context& worker) {
       const index_t from = i * slice, count = std::min(slice, E - from);
       using usual = std::integral_constant<index_t, 16>;  // keeps the constants of exp in registers
@@ -109,9 +109,9 @@ struct kernel<selective_scan, cpu<Arch>> {
     };
     P in_packs(T(0));
     T in_tail(0);
-    index_t n = 0;
-    for (; n + simd::width<P> <= N; n += simd::width<P>) state(in_packs, n);
-    for (; n < N; ++n) state(in_tail, n);
+    const index_t whole = N / simd::width<P> * simd::width<P>;
+    for (index_t n = 0; n < whole; n += simd::width<P>) state(in_packs, n);
+    for (index_t n = whole; n < N; ++n) state(in_tail, n);
     sum = in_packs, rest = in_tail;
   }
 

@@ -2,6 +2,7 @@
 // group: a tuple that the fields visitor walks as "0", "1", ...; states and weights of composed memories.
 #pragma once
 #include "../concepts.hpp"
+#include "../error.hpp"
 
 #include <array>
 #include <tuple>

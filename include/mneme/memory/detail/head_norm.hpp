@@ -7,10 +7,11 @@
 
 namespace mneme::inline MNEME_ABI::detail {
 
-// Every head of o, root-mean-square normalised with the weight [V] that all heads share; in scratch rows. The rows of o
-// are packed.
+// Every head of o, root-mean-square normalised with the weight [V] that all heads share; in scratch rows. The
+// rows of o are packed.
 template <class Backend, class T>
-mat_view<T> head_norm(context::frame& scratch, const weight& w, double epsilon, mat_view<const T> o) noexcept {
+mat_view<T> head_norm(context::frame& scratch, const weight& w, double epsilon,
+                      mat_view<const T> o) noexcept {
   const index_t V = w.cols(), rows = o.rows() * o.cols() / V;
   const auto y = scratch.template mat<T>(o.rows(), o.cols());
   kernel<rms_normalise, Backend>::template run<T>(w, epsilon, {o.data(), rows, V}, {y.data(), rows, V});

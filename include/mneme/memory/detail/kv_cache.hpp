@@ -5,6 +5,8 @@
 #include "../../store/contiguous.hpp"
 #include "../../evict/policy.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <vector>
 
 namespace mneme::inline MNEME_ABI {
@@ -85,16 +87,17 @@ class kv_cache {
     for (index_t slot = 0; slot < s.size; ++slot) p.push_back(Policy::bounded ? s.positions[at(list, slot)] : slot);
     return p;
   }
-  // Whether the parts of a state (of a file, say) belong together.
+  // Whether the parts of a state (of a file, say, which may claim anything) belong together.
   bool valid(const state& s) const {
-    if (s.size < 0 || s.newest < s.size - 1) return false;
-    const index_t slots = Policy::bounded ? capacity_ + 1 : s.size;
-    if (s.size > (Policy::bounded ? capacity_ : slots) || (!Policy::bounded && s.newest != s.size - 1)) return false;
-    const state expected = Policy::bounded ? init({}) : state{Store::with_slots(shape_, slots, {}), {}, {}, 0, -1};
-    if (s.positions.size() != expected.positions.size() || s.meta.size() != expected.meta.size()) return false;
+    constexpr index_t last = std::numeric_limits<index_t>::max() / 2;  // positions go on counting
+    if (s.newest < -1 || s.newest > last) return false;
+    if (s.size != (Policy::bounded ? std::min(s.newest + 1, capacity_) : s.newest + 1)) return false;
+    const index_t slots = Policy::bounded ? capacity_ + 1 : 0;
+    if (s.positions.size() != tables() * slots) return false;
+    if (s.meta.size() != (Policy::has_meta ? shape_.lists * slots : 0)) return false;
     for (index_t p : s.positions)
       if (p < 0 || p > std::max<index_t>(s.newest, 0)) return false;
-    return s.store.keys.size() == expected.store.keys.size() && s.store.values.size() == expected.store.values.size();
+    return s.store.holds(shape_, Policy::bounded ? slots : s.size);
   }
 
  private:

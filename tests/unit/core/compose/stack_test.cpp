@@ -24,7 +24,7 @@ auto blocks(std::uint64_t n) {
 }  // namespace
 
 TEST_CASE("a stack equals its blocks called one after the other") {
-  for (std::uint64_t n : {1, 2, 3, 4}) {
+  for (std::uint64_t n = 1; n <= 4; ++n) {
     CAPTURE(n);
     const auto m = stack(blocks(n));
     CHECK(m.d_in() == 4);
