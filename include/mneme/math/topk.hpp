@@ -89,7 +89,7 @@ void rank_candidates(candidate_list<T> c, T* rank) {
 template <class Arch, class T>
 using rank_array = T[static_cast<std::size_t>(few_candidates<Arch, T> + 64)];
 
-// Equal values share a rank and are inserted by id.
+// Equal values share a rank and are inserted by id. (Equal is not the same: zeros have signs.)
 template <class Arch, class T>
 void place_by_rank(candidate_list<T> c, row_view<T> best, row_view<index_t> ids) {
   rank_array<Arch, T> rank;
@@ -99,10 +99,14 @@ void place_by_rank(candidate_list<T> c, row_view<T> best, row_view<index_t> ids)
   std::fill(ids.begin(), ids.end(), index_t{-1});
   for (index_t i = 0; i < c.size; ++i) {
     index_t at = static_cast<index_t>(rank[i]), id = c.id[i];
+    T value = c.value[i];
     for (; at < k && ids[at] >= 0; ++at)
-      if (ids[at] > id) std::swap(ids[at], id);
+      if (ids[at] > id) {
+        std::swap(ids[at], id);
+        std::swap(best[at], value);
+      }
     if (at < k) {
-      best[at] = c.value[i];
+      best[at] = value;
       ids[at] = id;
     }
   }
