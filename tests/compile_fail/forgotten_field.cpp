@@ -19,7 +19,8 @@ struct memory {
   mneme::index_t d_in() const { return 1; }
   mneme::index_t d_out() const { return 1; }
   state init(mneme::place where = {}) const { return {mneme::buffer<float>(1, 0.0f, where), 0}; }
-  void step(mneme::context&, state&, mneme::row_view<const float> x, mneme::row_view<float> y) const noexcept {
+  void step(mneme::context&, state&, mneme::row_view<const float> x,
+            mneme::row_view<float> y) const noexcept {
     y[0] = x[0];
   }
 };

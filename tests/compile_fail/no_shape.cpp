@@ -13,7 +13,8 @@ struct memory {
 #endif
   mneme::index_t d_out() const { return 1; }
   state init(mneme::place = {}) const { return {}; }
-  void step(mneme::context&, state&, mneme::row_view<const float> x, mneme::row_view<float> y) const noexcept {
+  void step(mneme::context&, state&, mneme::row_view<const float> x,
+            mneme::row_view<float> y) const noexcept {
     y[0] = x[0];
   }
 };

@@ -13,7 +13,8 @@ struct memory {
 #else
   state init() const { return {}; }
 #endif
-  void step(mneme::context&, state&, mneme::row_view<const float> x, mneme::row_view<float> y) const noexcept {
+  void step(mneme::context&, state&, mneme::row_view<const float> x,
+            mneme::row_view<float> y) const noexcept {
     y[0] = x[0];
   }
 };

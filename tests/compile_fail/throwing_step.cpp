@@ -10,12 +10,14 @@ struct memory {
   mneme::index_t d_out() const { return 1; }
   state init(mneme::place = {}) const { return {}; }
 #if defined(MNEME_CONTROL)
-  void step(mneme::context&, state&, mneme::row_view<const float> x, mneme::row_view<float> y) const noexcept {
+  void step(mneme::context&, state&, mneme::row_view<const float> x,
+            mneme::row_view<float> y) const noexcept {
 #else
   void step(mneme::context&, state&, mneme::row_view<const float> x, mneme::row_view<float> y) const {
 #endif
-    y[0] = x[0];
-  }
-};
+      y[0] = x[0];
+}
+}
+;
 
 void use(const memory& m, mneme::context& ctx, memory::state& s) { mneme::scan(m, ctx, s, {}, {}); }

@@ -24,7 +24,9 @@ struct archetype {
   index_t d_in() const { return 1; }
   index_t d_out() const { return 1; }
   state init(mneme::place = {}) const { return {}; }
-  void step(context&, state& s, row_view<const float> x, row_view<float> y) const noexcept { y[0] = s.sum += x[0]; }
+  void step(context&, state& s, row_view<const float> x, row_view<float> y) const noexcept {
+    y[0] = s.sum += x[0];
+  }
 };
 
 static_assert(mneme::Memory<archetype>);
@@ -41,7 +43,8 @@ using chained = mneme::chain_of<archetype, archetype>;
 using residual = mneme::residual_of<archetype>;
 using stacked = mneme::stack_of<archetype>;
 using erased = mneme::any_memory<float>;
-static_assert(mneme::Memory<chained> && mneme::Memory<residual> && mneme::Memory<stacked> && mneme::Memory<erased>);
+static_assert(mneme::Memory<chained> && mneme::Memory<residual> && mneme::Memory<stacked> &&
+              mneme::Memory<erased>);
 static_assert(mneme::Scannable<chained> && mneme::Batched<chained> && mneme::Batched<erased>);
 static_assert(!mneme::Growing<chained> && !mneme::Growing<residual> && !mneme::Growing<stacked>);
 static_assert(!mneme::Segmented<chained> && !mneme::Segmented<residual> && !mneme::Segmented<stacked>);
@@ -55,10 +58,12 @@ static_assert(mneme::Growing<growing> && mneme::Growing<mneme::chain_of<archetyp
 struct stable : archetype {
   static constexpr bool row_stable = true;
 };
-static_assert(mneme::row_stable<mneme::chain_of<stable, stable>> && !mneme::row_stable<mneme::chain_of<stable, archetype>>);
+static_assert(mneme::row_stable<mneme::chain_of<stable, stable>> &&
+              !mneme::row_stable<mneme::chain_of<stable, archetype>>);
 
 // A factory composes what it is given; it never copies instead.
-static_assert(std::same_as<decltype(mneme::residual(mneme::residual(archetype{}))), mneme::residual_of<residual>>);
+static_assert(
+    std::same_as<decltype(mneme::residual(mneme::residual(archetype{}))), mneme::residual_of<residual>>);
 static_assert(std::same_as<decltype(mneme::chain(mneme::chain(archetype{}))),
                            mneme::chain_of<mneme::chain_of<archetype>>>);
 
@@ -108,7 +113,8 @@ TEST_CASE("the archetype in lanes, in compositions, erased") {
   CHECK(scanned(mneme::residual(mneme::residual(m)), {1, 2, 3}, 1) == numbers{12});
   CHECK(scanned(mneme::stack(std::vector{m, m, m}), {1, 2, 3}, 1) == numbers{15});
   CHECK(scanned(erased(m), {1, 2, 3}, 3) == numbers{1, 3, 6});
-  CHECK(scanned(erased(mneme::chain(erased(m), erased(mneme::residual(erased(m))))), {1, 2, 3}, 1) == numbers{16});
+  CHECK(scanned(erased(mneme::chain(erased(m), erased(mneme::residual(erased(m))))), {1, 2, 3}, 1) ==
+        numbers{16});
   CHECK(!erased(m).growing());
   CHECK(!erased(m).readable());
   CHECK(!erased(m).segmented());

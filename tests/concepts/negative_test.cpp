@@ -21,7 +21,8 @@ struct whole {
   state init(place = {}) const { return {}; }
   void step(context&, state&, row_view<const float>, row_view<float>) const noexcept {}
 };
-static_assert(mneme::HasTypes<whole> && mneme::HasShape<whole> && mneme::HasInit<whole> && mneme::HasStep<whole>);
+static_assert(mneme::HasTypes<whole> && mneme::HasShape<whole> && mneme::HasInit<whole> &&
+              mneme::HasStep<whole>);
 static_assert(mneme::Memory<whole>);
 
 struct no_scalar {
@@ -42,7 +43,8 @@ struct unsigned_width : whole {
 struct changing_width : whole {
   index_t d_in() { return 1; }  // not of a const memory
 };
-static_assert(!mneme::HasShape<no_width> && !mneme::HasShape<unsigned_width> && !mneme::HasShape<changing_width>);
+static_assert(!mneme::HasShape<no_width> && !mneme::HasShape<unsigned_width> &&
+              !mneme::HasShape<changing_width>);
 
 struct no_place : whole {
   state init() const { return {}; }
@@ -85,7 +87,8 @@ struct changing_step : whole {
 struct answering_step : whole {
   bool step(context&, state&, row_view<const float>, row_view<float>) const noexcept { return true; }
 };
-static_assert(!mneme::HasStep<throwing_step> && !mneme::HasStep<changing_step> && !mneme::HasStep<answering_step>);
+static_assert(!mneme::HasStep<throwing_step> && !mneme::HasStep<changing_step> &&
+              !mneme::HasStep<answering_step>);
 
 // Refinements must have the whole signature.
 struct changing_read : whole {
@@ -136,7 +139,8 @@ struct visits_twice {
 static_assert(mneme::CompleteFields<all_fields> && mneme::CompleteFields<mneme::nothing>);
 static_assert(!mneme::CompleteFields<forgets_last> && !mneme::CompleteFields<forgets_only> &&
               !mneme::CompleteFields<visits_twice> && !mneme::CompleteFields<int>);
-static_assert(mneme::CompleteFields<mneme::any_state<float>> && mneme::CompleteFields<mneme::many<all_fields>>);
+static_assert(mneme::CompleteFields<mneme::any_state<float>> &&
+              mneme::CompleteFields<mneme::many<all_fields>>);
 
 TEST_CASE("what is no Memory is refused at compile time") { SUCCEED(); }
 

@@ -14,18 +14,22 @@ using mneme::row_view;
 template <class From, class To>
 inline constexpr bool becomes = std::convertible_to<From, To> || std::constructible_from<To, From>;
 
-static_assert(becomes<row_view<float>, row_view<const float>> && becomes<mat_view<float>, mat_view<const float>>);
-static_assert(!becomes<row_view<const float>, row_view<float>> && !becomes<mat_view<const float>, mat_view<float>>);
+static_assert(becomes<row_view<float>, row_view<const float>> &&
+              becomes<mat_view<float>, mat_view<const float>>);
+static_assert(!becomes<row_view<const float>, row_view<float>> &&
+              !becomes<mat_view<const float>, mat_view<float>>);
 static_assert(becomes<row_view<float, cuda>, row_view<const float, cuda>>);
 static_assert(!becomes<row_view<float, cuda>, row_view<float, host>>);
 static_assert(!becomes<row_view<float, host>, row_view<float, cuda>>);
 static_assert(!becomes<row_view<float, cuda>, row_view<const float, host>>);
 static_assert(!becomes<mat_view<float, cuda>, mat_view<float, host>>);
 static_assert(!becomes<mat_view<float, host>, mat_view<const float, cuda>>);
-static_assert(!becomes<row_view<float>, row_view<double>> && !becomes<row_view<double>, row_view<const float>>);
+static_assert(!becomes<row_view<float>, row_view<double>> &&
+              !becomes<row_view<double>, row_view<const float>>);
 
 // Host ranges become host views only.
-static_assert(becomes<std::vector<float>&, row_view<float>> && becomes<const std::vector<float>&, row_view<const float>>);
+static_assert(becomes<std::vector<float>&, row_view<float>> &&
+              becomes<const std::vector<float>&, row_view<const float>>);
 static_assert(!becomes<const std::vector<float>&, row_view<float>>);
 static_assert(!becomes<std::vector<float>&, row_view<float, cuda>>);
 static_assert(!becomes<std::vector<double>&, row_view<float>>);
@@ -49,7 +53,8 @@ struct device_memory {
   mneme::index_t d_out() const { return 1; }
   state init(mneme::place_in<cuda>) const { return {}; }
   state init() const { return {}; }
-  void step(mneme::context_in<cuda>&, state&, row_view<const float, cuda>, row_view<float, cuda>) const noexcept {}
+  void step(mneme::context_in<cuda>&, state&, row_view<const float, cuda>,
+            row_view<float, cuda>) const noexcept {}
 };
 struct confused_memory : device_memory {
   using space = host;

@@ -50,9 +50,11 @@ std::string bit_difference(mneme::mat_view<const T> got, mneme::mat_view<const T
   return {};
 }
 
-// The first element further away than `allowed` for the largest finite magnitude expected. NaN equals NaN only.
+// The first element further away than `allowed` for the largest finite magnitude expected. NaN equals NaN
+// only.
 template <class T, class U>
-std::string difference(mneme::mat_view<const T> got, mneme::mat_view<const U> expected, const tolerance& allowed) {
+std::string difference(mneme::mat_view<const T> got, mneme::mat_view<const U> expected,
+                       const tolerance& allowed) {
   if (got.rows() != expected.rows()) return "another number of rows";
   double scale = 0;
   for (index_t r = 0; r < expected.rows(); ++r)
@@ -63,8 +65,8 @@ std::string difference(mneme::mat_view<const T> got, mneme::mat_view<const U> ex
     for (index_t c = 0; c < got.cols(); ++c) {
       const double a = static_cast<double>(got[r][c]), b = static_cast<double>(expected[r][c]);
       if (std::abs(a - b) <= bound || a == b || (std::isnan(a) && std::isnan(b))) continue;
-      return "row " + std::to_string(r) + ", column " + std::to_string(c) + " is " + number(a) + ", expected " +
-             number(b) + " within " + number(bound);
+      return "row " + std::to_string(r) + ", column " + std::to_string(c) + " is " + number(a) +
+             ", expected " + number(b) + " within " + number(bound);
     }
   return {};
 }
@@ -78,8 +80,9 @@ std::string state_bit_difference(const S& got, const S& expected) {
   return {};
 }
 
-// Floating-point leaves within the tolerance, wide integers equal. Bytes and 16-bit words are codes of a store, which
-// rounding may move by one: only their number is compared here, their meaning through the outputs that follow.
+// Floating-point leaves within the tolerance, wide integers equal. Bytes and 16-bit words are codes of a
+// store, which rounding may move by one: only their number is compared here, their meaning through the
+// outputs that follow.
 template <class S>
 std::string state_difference(const S& got, const S& expected, const tolerance& allowed) {
   const auto a = copy_leaves(got), b = copy_leaves(expected);
@@ -92,7 +95,8 @@ std::string state_difference(const S& got, const S& expected, const tolerance& a
       std::vector<E> x(static_cast<std::size_t>(n)), y = x;
       if (n > 0) std::memcpy(x.data(), a[i].bytes.data(), a[i].bytes.size());
       if (n > 0) std::memcpy(y.data(), b[i].bytes.data(), b[i].bytes.size());
-      return difference(mneme::mat_view<const E>(x.data(), 1, n), mneme::mat_view<const E>(y.data(), 1, n), allowed);
+      return difference(mneme::mat_view<const E>(x.data(), 1, n), mneme::mat_view<const E>(y.data(), 1, n),
+                        allowed);
     };
     std::string found;
     if (b[i].type == mneme::element::f32)

@@ -14,7 +14,8 @@ enum class form { chain, residual, stack, nested };
 constexpr form all_forms[] = {form::chain, form::residual, form::stack, form::nested};
 constexpr const char* form_names[] = {"chain", "residual", "stack", "nested"};
 
-// The same weights for every T and Backend, so that the oracle of a composition is the composition of the oracles.
+// The same weights for every T and Backend, so that the oracle of a composition is the composition of the
+// oracles.
 template <class T, class Backend>
 any_memory<T> bridge(index_t from, index_t to) {
   return mneme::linear<T, Backend>({.d_in = from, .d_out = to, .bias = true}, 99);
@@ -38,7 +39,8 @@ any_memory<T> compose(form f, const any_memory<T>& m, const any_memory<T>& partn
     default: break;
   }
   const any inner = mneme::residual(even), widened = mneme::chain(bridge<T, Backend>(d, d), even);
-  return mneme::residual(mneme::residual(mneme::stack(std::vector<any>{inner, widened, bridge<T, Backend>(d, d)})));
+  return mneme::residual(
+      mneme::residual(mneme::stack(std::vector<any>{inner, widened, bridge<T, Backend>(d, d)})));
 }
 // A memory that reads token ids can only stand first.
 template <class T, class Backend>
@@ -48,16 +50,22 @@ any_memory<T, token_id> compose(form f, const any_memory<T, token_id>& m, const 
     case form::chain: return mneme::chain(m, bridge<T, Backend>(d, partner.d_in()), partner);
     case form::residual: return mneme::chain(m, any_memory<T>(mneme::residual(bridge<T, Backend>(d, d))));
     default:
-      return mneme::chain(
-          m, any_memory<T>(mneme::stack(std::vector<any_memory<T>>{bridge<T, Backend>(d, d), bridge<T, Backend>(d, d)})));
+      return mneme::chain(m, any_memory<T>(mneme::stack(std::vector<any_memory<T>>{
+                                 bridge<T, Backend>(d, d), bridge<T, Backend>(d, d)})));
   }
 }
 
 template <class T, class Input>
 subject<T, Input> composition(form f, const subject<T, Input>& s, const subject<T, T>& partner) {
   using native = mneme::default_backend<mneme::matmul>;
-  subject<T, Input> c{form_names[static_cast<int>(f)] + (" of " + s.name), compose<T, native>(f, s.memory, partner.memory),
-                      {}, {}, s.storage_epsilon, s.row_stable, s.growing, {}};
+  subject<T, Input> c{form_names[static_cast<int>(f)] + (" of " + s.name),
+                      compose<T, native>(f, s.memory, partner.memory),
+                      {},
+                      {},
+                      s.storage_epsilon,
+                      s.row_stable,
+                      s.growing,
+                      {}};
   if (f == form::chain) {
     c.name += " and " + partner.name;
     c.storage_epsilon += partner.storage_epsilon;
@@ -68,8 +76,8 @@ subject<T, Input> composition(form f, const subject<T, Input>& s, const subject<
   return c;
 }
 
-// The subjects of one kind, family by family: every family gets every form, each on another sample, and a partner from
-// another family.
+// The subjects of one kind, family by family: every family gets every form, each on another sample, and a
+// partner from another family.
 template <class T, class Input>
 void compose_all(std::vector<any_subject>& all) {
   std::vector<std::vector<const subject<T, Input>*>> families;

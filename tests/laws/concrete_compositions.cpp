@@ -31,7 +31,8 @@ auto three_kinds() {
 // A small language model: token ids to scores.
 template <class T, class... Backend>
 auto language_model() {
-  using attention = mneme::kv_attention<T, mneme::evict::full, mneme::store::contiguous<mneme::store::f32>, Backend...>;
+  using attention =
+      mneme::kv_attention<T, mneme::evict::full, mneme::store::contiguous<mneme::store::f32>, Backend...>;
   const auto block = [](std::uint64_t i) {
     return mneme::chain(
         mneme::residual(mneme::chain(mneme::rms_norm<T, Backend...>({.d_model = 10}, i),
@@ -46,8 +47,10 @@ auto language_model() {
 
 template <class T>
 void add(std::vector<any_subject>& all) {
-  all.push_back(make_subject("three kinds of memory", three_kinds<T>(), three_kinds<double, mneme::reference>()));
-  all.push_back(make_subject("a language model", language_model<T>(), language_model<double, mneme::reference>()));
+  all.push_back(
+      make_subject("three kinds of memory", three_kinds<T>(), three_kinds<double, mneme::reference>()));
+  all.push_back(
+      make_subject("a language model", language_model<T>(), language_model<double, mneme::reference>()));
 }
 
 }  // namespace

@@ -23,10 +23,11 @@ class eviction_log {
  private:
   mneme::context& ctx_;
   std::vector<entry> told_;
-  mneme::eviction_observer observer_{[](void* self, const mneme::eviction& e) {
-                                       static_cast<eviction_log*>(self)->told_.push_back({e.list, e.position});
-                                     },
-                                     this};
+  mneme::eviction_observer observer_{
+      [](void* self, const mneme::eviction& e) {
+        static_cast<eviction_log*>(self)->told_.push_back({e.list, e.position});
+      },
+      this};
 };
 
 }  // namespace mneme_test

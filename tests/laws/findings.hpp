@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a law returns: how much it checked and what it found wrong. Laws do not assert, so that mutants can be caught.
+// What a law returns: how much it checked and what it found wrong. Laws do not assert, so that mutants can be
+// caught.
 #pragma once
 #include "compare.hpp"
 #include "subject.hpp"
@@ -46,8 +47,8 @@ class examination {
   void no_difference(const std::string& difference, Where&& where) {
     ++findings_.checks;
     if (difference.empty() || findings_.violations.size() >= 3) return;
-    findings_.violations.push_back({subject_.name + ", " + where() + ": " + difference + " (seed " +
-                                    std::to_string(law_seed) + ")"});
+    findings_.violations.push_back(
+        {subject_.name + ", " + where() + ": " + difference + " (seed " + std::to_string(law_seed) + ")"});
   }
   template <class Where>
   void holds(bool condition, Where&& where) {
@@ -65,7 +66,8 @@ class examination {
     no_difference(found, [&] { return where() + ", state"; });
   }
   template <class Where>
-  void equal(mneme::mat_view<const T> got, mneme::mat_view<const T> expected, index_t rows_seen, Where&& where) {
+  void equal(mneme::mat_view<const T> got, mneme::mat_view<const T> expected, index_t rows_seen,
+             Where&& where) {
     if (subject_.row_stable)
       same_bits(got, expected, where);
     else
@@ -76,7 +78,8 @@ class examination {
     if (subject_.row_stable)
       same_bits(got, expected, where);
     else
-      no_difference(state_difference(got, expected, tolerance(rows_seen)), [&] { return where() + ", state"; });
+      no_difference(state_difference(got, expected, tolerance(rows_seen)),
+                    [&] { return where() + ", state"; });
   }
 
  private:

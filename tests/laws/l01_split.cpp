@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// L1: scan(X) == scan(X[:k]); scan(X[k:]) for every k including 0 and T; the last-rows form agrees with the full one.
+// L1: scan(X) == scan(X[:k]); scan(X[k:]) for every k including 0 and T; the last-rows form agrees with the
+// full one.
 #include "laws.hpp"
 
 namespace mneme_test {
@@ -19,7 +20,9 @@ findings l01_split(const any_subject& s) {
       e.equal(parts.scan(X.view().last(rows - k)), Y.view().last(rows - k), rows, at);
       e.equal(parts.past, whole.past, rows, at);
 
-      const auto last = [&] { return "the last " + std::to_string(k) + " of " + std::to_string(rows) + " outputs"; };
+      const auto last = [&] {
+        return "the last " + std::to_string(k) + " of " + std::to_string(rows) + " outputs";
+      };
       stream<T, Input> tail(e.memory(), ctx);
       e.equal(tail.scan(X, k), Y.view().last(k), rows, last);
       e.equal(tail.past, whole.past, rows, last);

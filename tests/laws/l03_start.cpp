@@ -39,7 +39,8 @@ findings l03_start(const any_subject& s) {
       e.same_bits(reset.scan(X), Y, [&] { return from() + ", assigned over another state"; });
     }
 
-    // A stream cut anywhere goes on as if it had not been cut, which a memory that loses its start state cannot do.
+    // A stream cut anywhere goes on as if it had not been cut, which a memory that loses its start state
+    // cannot do.
     stream<T, Input> uncut(m, ctx), cut(m, ctx);
     matrix<Input> joined(2 * rows, m.d_in());
     for (index_t t = 0; t < rows; ++t) {
@@ -48,7 +49,8 @@ findings l03_start(const any_subject& s) {
     }
     const matrix<T> Y = uncut.scan(joined);
     cut.scan(other, 0);
-    e.equal(cut.scan(X), Y.view().last(rows), 2 * rows, [] { return std::string("start from what was observed"); });
+    e.equal(cut.scan(X), Y.view().last(rows), 2 * rows,
+            [] { return std::string("start from what was observed"); });
   });
 }
 

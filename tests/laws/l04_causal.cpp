@@ -15,9 +15,13 @@ findings l04_causal(const any_subject& s) {
     std::vector<std::pair<const char*, Input>> futures;  // and `other`, below
     if constexpr (std::is_floating_point_v<Input>) {
       constexpr auto inf = std::numeric_limits<Input>::infinity();
-      futures = {{"NaN", poison<Input>()}, {"Inf", inf}, {"-Inf", -inf}, {"huge", std::numeric_limits<Input>::max()}};
+      futures = {{"NaN", poison<Input>()},
+                 {"Inf", inf},
+                 {"-Inf", -inf},
+                 {"huge", std::numeric_limits<Input>::max()}};
     } else {
-      futures = {{"lowest id", std::numeric_limits<Input>::min()}, {"highest id", std::numeric_limits<Input>::max()}};
+      futures = {{"lowest id", std::numeric_limits<Input>::min()},
+                 {"highest id", std::numeric_limits<Input>::max()}};
     }
     futures.push_back({"other rows", Input{}});
 

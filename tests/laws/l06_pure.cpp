@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// L6: same input, same bits, twice; nothing but the state changes; two threads with two states do not interfere.
+// L6: same input, same bits, twice; nothing but the state changes; two threads with two states do not
+// interfere.
 #include "executors.hpp"
 #include "laws.hpp"
 

@@ -22,7 +22,8 @@ findings l07_reference(const any_subject& s) {
       const auto at = [&](const char* how) { return [t, how] { return how + std::to_string(t); }; };
       const matrix<T> y = stepped.steps(X.view().range(t, t + 1));
       const matrix<double> z = oracle.steps(W.view().range(t, t + 1));
-      e.no_difference(difference<T, double>(Y.view().range(t, t + 1), z, e.tolerance(t + 1)), at("scan, token "));
+      e.no_difference(difference<T, double>(Y.view().range(t, t + 1), z, e.tolerance(t + 1)),
+                      at("scan, token "));
       e.no_difference(difference<T, double>(y, z, e.tolerance(t + 1)), at("step, token "));
       if (dropped.told() == oracle_dropped.told()) continue;
       // A lossy store may round a score to the other side of a near-tie: from here on two histories go on.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// L8: load(save(s)) == s and continues equally; equal states give equal bytes; what does not fit is refused and leaves
-// the old state intact.
+// L8: load(save(s)) == s and continues equally; equal states give equal bytes; what does not fit is refused
+// and leaves the old state intact.
 #include <mneme/io/state_file.hpp>
 
 #include "laws.hpp"
@@ -52,7 +52,8 @@ findings l08_persist(const any_subject& s) {
     stepped.steps(X);
     same_file(stepped.past, says("the file of the same past, fed row by row"));
 
-    const auto refuses = [&](std::span<const std::byte> damaged, const mneme::state_info& expected, auto where) {
+    const auto refuses = [&](std::span<const std::byte> damaged, const mneme::state_info& expected,
+                             auto where) {
       auto old = used.past;
       e.holds(!mneme::load_state(damaged, m, old, expected).has_value(), where);
       e.same_bits(old, used.past, where);

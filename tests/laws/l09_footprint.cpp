@@ -22,8 +22,9 @@ findings l09_footprint(const any_subject& s) {
       return n;
     };
     const auto agrees = [&](std::size_t held, const char* when) {
-      e.no_difference(held == heap.live ? "" : "footprint says " + std::to_string(held) + " bytes, " +
-                                                   std::to_string(heap.live) + " are held",
+      e.no_difference(held == heap.live ? ""
+                                        : "footprint says " + std::to_string(held) + " bytes, " +
+                                              std::to_string(heap.live) + " are held",
                       [when] { return std::string(when); });
     };
     {

@@ -60,7 +60,8 @@ findings l10_poison(const any_subject& s) {
     stream<T, Input> one(m, ctx);
     const auto strided = one.scan(in, -1, wide);
     e.same_bits(strided, Y, [] { return std::string("rows with poison between them"); });
-    e.holds(strided.surrounding_untouched(), [] { return std::string("the padding of the outputs is untouched"); });
+    e.holds(strided.surrounding_untouched(),
+            [] { return std::string("the padding of the outputs is untouched"); });
     stream<T, Input> few(m, ctx);
     e.holds(few.scan(in, 3, wide).surrounding_untouched(),
             [] { return std::string("the padding of the last outputs is untouched"); });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// L11: any number of rows around the widths of vectors and blocks, misaligned pointers, strides wider than rows.
-// (Widths D of all kinds are in samples().)
+// L11: any number of rows around the widths of vectors and blocks, misaligned pointers, strides wider than
+// rows. (Widths D of all kinds are in samples().)
 #include "laws.hpp"
 
 namespace mneme_test {
@@ -19,8 +19,8 @@ findings l11_shapes(const any_subject& s) {
 
       for (const placement p : {placement{0, 1}, placement{3, 0}, placement{1, 3}}) {
         const auto where = [&] {
-          return std::to_string(rows) + " rows, " + std::to_string(p.shift) + " elements off alignment, stride " +
-                 std::to_string(p.gap) + " wider";
+          return std::to_string(rows) + " rows, " + std::to_string(p.shift) +
+                 " elements off alignment, stride " + std::to_string(p.gap) + " wider";
         };
         stream<T, Input> placed(m, ctx);
         const matrix<Input> in(X, p);

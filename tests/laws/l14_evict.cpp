@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// L14: size <= capacity, >= 1; every dropped entry is told exactly once and is not live any more; capacity >= T equals
-// no eviction. (That the kept entries are those with the best scores is tested per policy: tests/unit/evict.)
+// L14: size <= capacity, >= 1; every dropped entry is told exactly once and is not live any more;
+// capacity >= T equals no eviction. (That the kept entries are those with the best scores: unit tests, per policy.)
 #include "eviction_log.hpp"
 #include "laws.hpp"
 
@@ -30,7 +30,8 @@ findings l14_evict(const any_subject& s) {
         const auto live = m.live(single.past, list);
         const auto size = static_cast<index_t>(live.size());
         live_count += live.size();
-        e.holds(size >= 1 && (m.capacity() == 0 || size <= m.capacity()), after("1 <= size <= capacity, token "));
+        e.holds(size >= 1 && (m.capacity() == 0 || size <= m.capacity()),
+                after("1 <= size <= capacity, token "));
         for (const index_t position : live) {
           e.holds(all.insert({list, position}).second, after("live once and not dropped, token "));
           e.holds(position >= 0 && position <= t, after("live positions have been seen, token "));
@@ -46,7 +47,8 @@ findings l14_evict(const any_subject& s) {
     eviction_log scan_log(scanning);
     stream<T, Input> whole(m, scanning), twin_stream(e.on().unbounded ? *e.on().unbounded : m, scanning);
     whole.scan(X, 0);
-    e.holds(scan_log.told() == log.told(), [] { return std::string("one scan drops what the steps dropped"); });
+    e.holds(scan_log.told() == log.told(),
+            [] { return std::string("one scan drops what the steps dropped"); });
     const auto said = scan_log.told().size();
     mneme::prepare(m, scanning, rows);
     e.holds(scan_log.told().size() == said && scanning.on_eviction == scan_log.observer(),

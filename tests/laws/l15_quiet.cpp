@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// L15: after prepare (and reserve) step and scan allocate and free nothing; nor does s = s0, nor a call of a shape that
-// the context has seen.
+// L15: after prepare (and reserve) step and scan allocate and free nothing; nor does s = s0, nor a call of a
+// shape that the context has seen.
 #include "allocation_counter.hpp"
 #include "laws.hpp"
 
@@ -14,8 +14,9 @@ findings l15_quiet(const any_subject& s) {
     matrix<T> Y(rows, m.d_out());
     const auto quiet = [&](const char* what, auto&& f) {
       const auto n = allocations_of(f);
-      e.no_difference(n == allocation_count{} ? "" : "allocates " + std::to_string(n.taken) + " times, frees " +
-                                                         std::to_string(n.given_back) + " times",
+      e.no_difference(n == allocation_count{} ? ""
+                                              : "allocates " + std::to_string(n.taken) + " times, frees " +
+                                                    std::to_string(n.given_back) + " times",
                       [what] { return std::string(what); });
     };
     const auto reserved = [&](index_t n) {
@@ -26,7 +27,8 @@ findings l15_quiet(const any_subject& s) {
 
     {  // the counter counts: a law about nothing must see something
       const auto seen = allocations_of([] { ::operator delete(::operator new(1)); });
-      e.holds(seen == allocation_count{1, 1}, [] { return std::string("negative control: new and delete are counted"); });
+      e.holds(seen == allocation_count{1, 1},
+              [] { return std::string("negative control: new and delete are counted"); });
     }
     {
       context ctx(64);

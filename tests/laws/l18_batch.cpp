@@ -46,7 +46,8 @@ findings l18_batch(const any_subject& s) {
         const auto where = [&] { return std::string(name) + ", lane " + std::to_string(i); };
         stream<T, Input> alone(m, ctx, starts[i]);
         const index_t seen = l.fed + l.rows;
-        e.equal(Y.view().range(y, y + l.outs), alone.scan(X.view().range(x, x + l.rows), l.outs), seen, where);
+        e.equal(Y.view().range(y, y + l.outs), alone.scan(X.view().range(x, x + l.rows), l.outs), seen,
+                where);
         e.equal(pasts[i], alone.past, seen, where);
         stream<T, Input> batched(m, ctx, pasts[i]);
         const auto next = e.rows(3, 40);

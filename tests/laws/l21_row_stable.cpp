@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// L21: of a memory that says so, the bits of a row's result do not depend on how many rows or lanes came with it.
+// L21: of a memory that says so, the bits of a row's result do not depend on how many rows or lanes came with
+// it.
 #include "laws.hpp"
 
 namespace mneme_test {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One test case per law, over every sample of every memory; L17 runs all of them on compositions.
-#include "../catch.hpp"
 #include "laws.hpp"
+#include "../catch.hpp"
 
 #include <chrono>
 #include <cstdio>
@@ -20,8 +20,8 @@ void holds(const law& l, const std::vector<any_subject>& on, const char* prefix 
     for (const violation& v : f.violations) FAIL_CHECK(prefix << l.name << ": " << v.what);
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  std::printf("%s%-15s %4zu subjects %8zu checks %7.2f s (seed %llu)\n", prefix, l.name, examined, checks, took.count(),
-              static_cast<unsigned long long>(law_seed));
+  std::printf("%s%-15s %4zu subjects %8zu checks %7.2f s (seed %llu)\n", prefix, l.name, examined, checks,
+              took.count(), static_cast<unsigned long long>(law_seed));
   std::fflush(stdout);
   CHECK(checks > 0);
 }

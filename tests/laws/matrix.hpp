@@ -60,8 +60,7 @@ class matrix {
   // Whether everything around the rows is still poison.
   bool surrounding_untouched() const {
     std::vector<E> rest = all_;
-    for (index_t r = 0; r < rows_; ++r)
-      std::fill_n(rest.begin() + shift_ + r * stride_, cols_, poison<E>());
+    for (index_t r = 0; r < rows_; ++r) std::fill_n(rest.begin() + shift_ + r * stride_, cols_, poison<E>());
     const std::vector<E> expected(rest.size(), poison<E>());
     return same_bits(rest.data(), expected.data(), static_cast<index_t>(rest.size()));
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// register_kv: one eviction policy with every store (layout over codec); pairs that do not type-check are left out.
+// register_kv: one eviction policy with every store (layout over codec); pairs that do not type-check are
+// left out.
 #pragma once
 #include <mneme/evict/full.hpp>
 #include <mneme/memory/kv_attention.hpp>
@@ -16,7 +17,8 @@ struct kv_family {
   using oracle = mneme::kv_attention<T, Policy, Store, mneme::reference>;
   // The same store under the policy that evicts nothing; of layouts that need a bound, the one that does not.
   template <class T>
-  using unbounded = mneme::kv_attention<T, mneme::evict::full, mneme::store::contiguous<typename Store::codec>>;
+  using unbounded =
+      mneme::kv_attention<T, mneme::evict::full, mneme::store::contiguous<typename Store::codec>>;
   static std::string name() {
     return std::string("kv_attention<") + Policy::name + ", " + Store::name + "<" + Store::codec::name + ">>";
   }

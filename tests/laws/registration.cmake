@@ -2,9 +2,9 @@
 # mneme_law_registrations(<sources> <laws>): writes one registration file per memory into the build tree.
 #   <sources>  variable that receives the registration files: every header of memory/ and layer/, and of
 #              kv_attention one file per eviction policy with all stores
-#   <laws>     variable that receives the sources of the laws themselves (test cases and allocation counter included)
-# A new header is found by the next build (CONFIGURE_DEPENDS). By convention memory/foo.hpp declares the template
-# mneme::foo<T, Backend>; whatever else a memory needs lives in a subfolder.
+#   <laws>     variable that receives the sources of the laws (test cases and allocation counter included)
+# A new header is found by the next build (CONFIGURE_DEPENDS). By convention memory/foo.hpp declares the
+# template mneme::foo<T, Backend>; whatever else a memory needs lives in a subfolder.
 
 include_guard(GLOBAL)
 
@@ -34,15 +34,19 @@ function(mneme_law_registrations out_sources out_laws)
     file(RELATIVE_PATH path "${_mneme_include_dir}" "${header}")
     file(READ "${header}" text)
     if(NOT text MATCHES "(class|struct)[ \n]+${stem}[ \n:{]")
-      message(FATAL_ERROR "include/${path}: declares no class ${stem}. A header of memory/ or layer/ holds one memory, "
-                          "named like the file, which the laws find by that name; helpers belong in a subfolder.")
+      message(
+        FATAL_ERROR
+          "include/${path}: declares no class ${stem}. A header of memory/ or layer/ holds one memory, "
+          "named like the file: the laws find it by that name. Helpers belong in a subfolder."
+      )
     endif()
     set(content "#include <${path}>
 
 #include \"laws/register.hpp\"
 
 static_assert(mneme::Sampled<mneme::${stem}<float>>,
-              \"include/${path}: ${stem}<float> is no Sampled Memory (config, samples(), constructor from a config and a seed)\");
+              \"include/${path}: ${stem}<float> is no Sampled Memory: it lacks a part of Memory, config, \"
+              \"samples() or a constructor from a config and a seed\");
 
 namespace {
 struct ${stem}_family {

@@ -23,9 +23,10 @@ struct subject {
 
   std::string name;  // "linear<float> #2": the third sample
   any_memory<T, Input> memory;
-  std::optional<any_memory<double, oracle_input>> oracle;  // same weights, double precision, reference kernels
-  std::optional<any_memory<T, Input>> unbounded;           // an evicting memory's twin that evicts nothing
-  double storage_epsilon = 0;                              // what its stores round off, relative
+  std::optional<any_memory<double, oracle_input>>
+      oracle;                                     // same weights, double precision, reference kernels
+  std::optional<any_memory<T, Input>> unbounded;  // an evicting memory's twin that evicts nothing
+  double storage_epsilon = 0;                     // what its stores round off, relative
   bool row_stable = false, growing = false;
   std::function<bool()> survives_move = {};  // whether a moved-from state can be assigned to and destroyed
 };
@@ -54,7 +55,8 @@ auto make_subject(std::string name, M m, const Oracle& oracle = {}) {
   return s;
 }
 
-// Registered subjects are built when a law first asks for them, so that a constructor that fails is seen as such.
+// Registered subjects are built when a law first asks for them, so that a constructor that fails is seen as
+// such.
 using subject_source = void (*)(std::vector<any_subject>&);
 inline std::vector<subject_source>& subject_sources() {
   static std::vector<subject_source> sources;

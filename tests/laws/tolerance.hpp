@@ -10,10 +10,10 @@ namespace mneme_test {
 
 // How far two computations of one result may be apart.
 //   eps      rounding of T, the type that the library computes in
-//   growth   sqrt(width * (1 + rows)): rounding errors of a sum of `width` products, carried through `rows` steps of a
-//            recurrence that does not amplify, add up like a random walk
-//   scale    largest magnitude of the expected result, at least `floor`: what is far smaller than the inputs is a
-//            difference of larger numbers and inherits their rounding
+//   growth   sqrt(width * (1 + rows)): rounding errors of a sum of `width` products, carried through `rows`
+//            steps of a recurrence that does not amplify, add up like a random walk
+//   scale    largest magnitude of the expected result, at least `floor`: what is far smaller than the
+//            inputs is a difference of larger numbers and inherits their rounding
 //   storage  what a store rounds off by design: a value next to a rounding boundary may fall to either side
 struct tolerance {
   static constexpr double c = 8, floor = 1e-3, c_storage = 4;

@@ -29,7 +29,8 @@ struct leaky_state {
   }
 };
 
-// level <- 0.9 level + x;  y = level + 0.5 x + 0.3 x_before + 0.2 x_before_that, and 0.1 more at every third row.
+// level <- 0.9 level + x;  y = level + 0.5 x + 0.3 x_before + 0.2 x_before_that, and 0.1 more at every third
+// row.
 template <class T, class State = leaky_state<T>>
 class leaky {
  public:
@@ -53,7 +54,8 @@ class leaky {
     const index_t skip = X.rows() - Y.rows();
     for (index_t t = 0; t < X.rows(); ++t) token(s, X[t], t < skip ? unread : Y[t - skip]);
   }
-  void scan_many(context& ctx, std::span<const lane> lanes, mat_view<const T> X, mat_view<T> Y) const noexcept {
+  void scan_many(context& ctx, std::span<const lane> lanes, mat_view<const T> X,
+                 mat_view<T> Y) const noexcept {
     index_t x = 0, y = 0;
     for (const lane& l : lanes) {
       scan(ctx, *l.state, X.range(x, x + l.rows), Y.range(y, y + l.outs));
@@ -77,7 +79,8 @@ class leaky {
   }
 };
 
-// A cache of two lists that keeps the newest `bound` rows of each, oldest first; y = x + the mean of what is kept.
+// A cache of two lists that keeps the newest `bound` rows of each, oldest first; y = x + the mean of what is
+// kept.
 template <class T>
 struct newest_state {
   buffer<T> kept;             // [2][bound][width]; dead slots are zero

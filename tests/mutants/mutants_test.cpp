@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A law that never failed is not a test: every planted fault must be found by the law named for it, every law must
-// find one, and the healthy memories must pass them all.
+// A law that never failed is not a test: every planted fault must be found by the law named for it, every law
+// must find one, and the healthy memories must pass them all.
 #include "../catch.hpp"
 #include "../laws/laws.hpp"
 #include "wrong_company.hpp"

@@ -46,7 +46,8 @@ struct order_of_workers : base {  // the sum depends on which index runs first
   void scan(context& ctx, state& s, in_rows X, out_rows Y) const noexcept {
     base::scan(ctx, s, X, Y);
     float sum = 0;
-    if (Y.rows() > 0) ctx.parallel_for(5, [&](index_t i, context&) { sum = 0.5f * sum + static_cast<float>(i); });
+    if (Y.rows() > 0)
+      ctx.parallel_for(5, [&](index_t i, context&) { sum = 0.5f * sum + static_cast<float>(i); });
     if (Y.rows() > 0) Y[0][0] += sum;
   }
 };

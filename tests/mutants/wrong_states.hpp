@@ -7,7 +7,9 @@ namespace mneme_test::mutants {
 
 struct compares_part_state : leaky_state<float> {
   using composed_fields = void;
-  friend bool operator==(const compares_part_state& a, const compares_part_state& b) { return a.seen == b.seen; }
+  friend bool operator==(const compares_part_state& a, const compares_part_state& b) {
+    return a.seen == b.seen;
+  }
 };
 struct compares_part : leaky<float, compares_part_state> {};
 
@@ -70,7 +72,8 @@ struct forgets_field_state : leaky_state<float> {  // CompleteFields would have 
 };
 struct forgets_field : leaky<float, forgets_field_state> {};
 
-struct garbage_slot_state : leaky_state<float> {  // equal states, different bytes: the number of the copy is saved
+struct garbage_slot_state
+    : leaky_state<float> {  // equal states, different bytes: the number of the copy is saved
   using composed_fields = void;
   index_t copies = 0;
   garbage_slot_state() = default;

@@ -3,6 +3,7 @@
 #pragma once
 #include "../core/weight.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace mneme::inline MNEME_ABI {
@@ -12,15 +13,17 @@ inline void put_f16(std::byte* p, float x) {
   const std::uint16_t h = to_f16(x);
   std::memcpy(p, &h, sizeof h);
 }
-// ggml's quantisers: scales are rounded to binary16 for storage, codes are computed with the float32 scale.
+// ggml's quantisers: scales are rounded to binary16 for storage, codes are computed with the float32 scale. All else is
+// in T, so that a model in double rounds where the exact computation rounds.
 template <class T>
 void encode_q8_0(const T* x, std::byte* out) {
-  float largest = 0;
-  for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(static_cast<float>(x[i])));
-  const float d = largest / 127, inverse = d != 0 ? 1 / d : 0;
+  T largest = 0;
+  for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(x[i]));
+  const auto d = static_cast<float>(largest / 127);
+  const T inverse = d != 0 ? T(1) / static_cast<T>(d) : T(0);
   put_f16(out, d);
   for (int i = 0; i < 32; ++i)
-    out[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(static_cast<float>(x[i]) * inverse)));
+    out[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(x[i] * inverse)));
 }
 template <class Code>
 void put_nibbles(std::byte* out, Code&& code) {
@@ -28,28 +31,22 @@ void put_nibbles(std::byte* out, Code&& code) {
 }
 template <class T>
 void encode_q4_1(const T* x, std::byte* out) {
-  float low = static_cast<float>(x[0]), high = low;
-  for (int i = 1; i < 32; ++i) {
-    low = std::min(low, static_cast<float>(x[i]));
-    high = std::max(high, static_cast<float>(x[i]));
-  }
-  const float d = (high - low) / 15, inverse = d != 0 ? 1 / d : 0;
+  const auto [low, high] = std::minmax_element(x, x + 32);
+  const auto d = static_cast<float>((*high - *low) / 15);
+  const T inverse = d != 0 ? T(1) / static_cast<T>(d) : T(0), m = *low;
   put_f16(out, d);
-  put_f16(out + 2, low);
-  put_nibbles(out + 4, [&](int i) {
-    return std::min(15, static_cast<int>((static_cast<float>(x[i]) - low) * inverse + 0.5f));
-  });
+  put_f16(out + 2, static_cast<float>(m));
+  put_nibbles(out + 4, [&](int i) { return std::min(15, static_cast<int>((x[i] - m) * inverse + T(0.5))); });
 }
 template <class T>
 void encode_q4_0(const T* x, std::byte* out) {
-  float extreme = 0;  // signed value of largest magnitude, the first on ties
+  T extreme = 0;  // signed value of largest magnitude, the first on ties
   for (int i = 0; i < 32; ++i)
-    if (std::fabs(static_cast<float>(x[i])) > std::fabs(extreme)) extreme = static_cast<float>(x[i]);
-  const float d = extreme / -8, inverse = d != 0 ? 1 / d : 0;
+    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
+  const auto d = static_cast<float>(extreme / -8);
+  const T inverse = d != 0 ? T(1) / static_cast<T>(d) : T(0);
   put_f16(out, d);
-  put_nibbles(out + 2, [&](int i) {
-    return std::min(15, static_cast<int>(static_cast<float>(x[i]) * inverse + 8.5f));
-  });
+  put_nibbles(out + 2, [&](int i) { return std::min(15, static_cast<int>(x[i] * inverse + T(8.5))); });
 }
 }  // namespace detail
 

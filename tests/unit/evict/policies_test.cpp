@@ -23,10 +23,6 @@ constexpr rule rule_of = std::is_same_v<P, evict::window>  ? rule::window
                          : std::is_same_v<P, evict::tova>  ? rule::tova
                                                            : rule::full;
 
-struct nameless {
-  static constexpr bool bounded = false, reads_attention = false, has_meta = false;
-  static constexpr evict::scope where = evict::scope::layer;
-};
 struct without_score {
   static constexpr const char* name = "without score";
   static constexpr bool bounded = true, reads_attention = false, has_meta = false;
@@ -163,7 +159,6 @@ TEST_CASE("what is a policy") {
   static_assert(evict::Policy<evict::sinks>);
   static_assert(evict::Policy<evict::h2o>);
   static_assert(evict::Policy<evict::tova>);
-  static_assert(!evict::Policy<nameless>);
   static_assert(!evict::Policy<without_score>);
   SUCCEED();
 }

@@ -50,12 +50,15 @@ void select_equals_brute_force(const matrix<T>& s1, const matrix<T>& s2, bool ex
     const auto got = selected<cpu<Arch>>(s1, s2, k), expected = selected<reference>(s1, s2, k);
     CHECK(same_bits(got.value.data(), expected.value.data(), k));
     if (exact_sums) CHECK(got.id == expected.id);
+    int wrong = 0;
     for (std::size_t m = 0; m < got.id.size(); ++m) {
       const index_t id = got.id[m];
-      if (id >= 0) CHECK(s1.view()[0][id / n2] + s2.view()[0][id % n2] == got.value[m]);
-      CHECK((id >= 0) == (expected.id[m] >= 0));
-      CHECK((id < 0 || std::count(got.id.begin(), got.id.end(), id) == 1));
+      wrong += (id >= 0) != (expected.id[m] >= 0);
+      if (id < 0) continue;
+      wrong += s1.view()[0][id / n2] + s2.view()[0][id % n2] != got.value[m];
+      wrong += std::count(got.id.begin(), got.id.end(), id) != 1;
     }
+    CHECK(wrong == 0);
   }
 }
 template <class Arch, class Draw>
@@ -223,7 +226,7 @@ TEMPLATE_LIST_TEST_CASE("product_key_read of all values is full softmax attentio
       double expected = 0;
       for (index_t id = 0; id < n * n; ++id)
         expected += std::exp(score[id]) / total * static_cast<double>(data<float>(p.V)[id * dv + c]);
-      CHECK(y.view()[r][c] == Approx(expected).epsilon(1e-12).margin(1e-14));
+      CHECK(std::abs(y.view()[r][c] - expected) < 1e-12);
     }
   }
 }
