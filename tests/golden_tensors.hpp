@@ -26,7 +26,8 @@ inline mneme::weight golden_weight(const golden& file, std::string_view in_case,
 
 // As a matrix of Ts whose last dimension is the columns, or with another number of columns.
 template <class T>
-matrix<T> golden_matrix(const golden& file, std::string_view in_case, std::string_view name, index_t cols = 0) {
+matrix<T> golden_matrix(const golden& file, std::string_view in_case, std::string_view name,
+                        index_t cols = 0) {
   const auto values = file.values(in_case, name);
   if (cols == 0) cols = file.shape(in_case, name).back();
   matrix<T> m(static_cast<index_t>(values.size()) / cols, cols);

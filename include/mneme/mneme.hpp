@@ -29,6 +29,7 @@
 #include "layer/rms_norm.hpp"
 #include "layer/short_conv.hpp"
 #include "layer/swiglu.hpp"
+#include "memory/gated_delta_net.hpp"
 #include "memory/gla.hpp"
 #include "memory/kv_attention.hpp"
 #include "memory/linear_attention.hpp"

@@ -81,7 +81,8 @@ void rank_candidates(candidate_list<T> c, T* rank) {
     }
     for (index_t j = 0; j < c.size; ++j) {
       const P other(c.value[j]);
-      for (int b = 0; b < chains; ++b) larger[b] = larger[b] + simd::select(other > value[b], P(T(1)), P(T(0)));
+      for (int b = 0; b < chains; ++b)
+        larger[b] = larger[b] + simd::select(other > value[b], P(T(1)), P(T(0)));
     }
     for (int b = 0; b < chains; ++b) simd::store(rank + i + b * W, larger[b]);
   }

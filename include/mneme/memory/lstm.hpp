@@ -38,7 +38,7 @@ struct lstm_state {
 //   [zi; zf; zg; zo] = W_ih x + b_ih + W_hh h + b_hh
 //   i, f, o = sigmoid(zi, zf, zo)   g = tanh(zg)   c <- f c + i g   h <- o tanh(c)   y = h
 //   x [d_in] -> y [H], H = d_hidden
-// Cost per token: 8 H (d_in + H) + 25 H flops, 5 H exponentials. State: 2 H elements of T.
+// Cost per token: 8 H (d_in + H) + 25 H flops, 5 H exponentials. State: 2 H elements of T. Row-stable.
 // Source: Hochreiter, Schmidhuber, "Long Short-Term Memory", 1997; Gers, Schmidhuber, Cummins, "Learning to Forget:
 //   Continual Prediction with LSTM", 2000 (forget gate). Names, gate order and initialisation (uniform in
 //   +-1/sqrt(H)) are those of torch.nn.LSTM: one layer, one direction.
@@ -50,6 +50,7 @@ class lstm {
   using config = lstm_config;
   using params = lstm_params;
   using state = lstm_state<T>;
+  static constexpr bool row_stable = true;
 
   explicit lstm(config c, std::uint64_t seed = 0) : lstm(c, initial(c, seed)) {}
   // Fails if a tensor has another shape than the config asks for.
@@ -102,8 +103,9 @@ class lstm {
         for (; used == l->rows; used = 0) ++l;
         const index_t take = std::min(l->rows - used, n - r);
         const index_t outs = std::clamp<index_t>(used + take - (l->rows - l->outs), 0, take);
-        kernel<lstm_recurrence, Backend>::template run<T>(ctx, params_.weight_hh, P.range(r, r + take), l->state->h.view(),
-                                                          l->state->c.view(), Y.range(y, y + outs));
+        kernel<lstm_recurrence, Backend>::template run<T>(ctx, params_.weight_hh, P.range(r, r + take),
+                                                          l->state->h.view(), l->state->c.view(),
+                                                          Y.range(y, y + outs));
         used += take, r += take, y += outs;
       }
       from += n;
@@ -124,7 +126,8 @@ class lstm {
     const auto make = [&](std::initializer_list<index_t> shape, std::uint64_t stream) {
       return uniform_weight(shape, H, random_stream(seed, stream));
     };
-    params p{stored_as(make({4 * H, c.d_in}, 0), c.storage), stored_as(make({4 * H, H}, 1), c.storage), {}, {}};
+    params p{
+        stored_as(make({4 * H, c.d_in}, 0), c.storage), stored_as(make({4 * H, H}, 1), c.storage), {}, {}};
     if (c.bias) {
       p.bias_ih = make({4 * H}, 2);
       p.bias_hh = make({4 * H}, 3);

@@ -15,19 +15,21 @@ enum class product_key_norm {
 
 struct product_key_config {
   index_t d_model = 1;
-  index_t d_value = 0;     // width of values and output; 0: d_model
+  index_t d_value = 0;  // width of values and output; 0: d_model
   index_t heads = 1;
   index_t sub_keys = 128;  // n: per half; n^2 values
   index_t top_k = 8;       // values read per head
-  index_t d_key = 0;       // width of a query half and of a sub-key; 0: d_model / (2 heads) rounded up, at least 2
+  index_t d_key = 0;  // width of a query half and of a sub-key; 0: d_model / (2 heads) rounded up, at least 2
   bool query_bias = false;
   product_key_norm norm = product_key_norm::layer;
-  double epsilon = 1e-5;   // of the layer norm
+  double epsilon = 1e-5;  // of the layer norm
   product_key_gate gate = product_key_gate::softmax;
   dtype storage = dtype::f32;  // of the seeded values; loaded values keep their own
 
   index_t value_width() const { return d_value > 0 ? d_value : d_model; }
-  index_t key_width() const { return d_key > 0 ? d_key : std::max<index_t>(2, (d_model + 2 * heads - 1) / (2 * heads)); }
+  index_t key_width() const {
+    return d_key > 0 ? d_key : std::max<index_t>(2, (d_model + 2 * heads - 1) / (2 * heads));
+  }
 };
 struct product_key_params {
   weight query_proj, query_proj_bias;  // [2 H dk, d_model], rows (head, half, dk); [2 H dk] or empty
@@ -92,8 +94,8 @@ class product_key : public row_wise<product_key<T, Backend>, T> {
       return message("product_key: top_k is ", c.top_k, ", expected 1 to ", c.sub_keys * c.sub_keys,
                      " (sub_keys squared)");
     if (c.value_width() % info(c.storage).block != 0)
-      return message("product_key: values of width ", c.value_width(), " cannot be stored as ", info(c.storage).name,
-                     ", expected a multiple of ", info(c.storage).block);
+      return message("product_key: values of width ", c.value_width(), " cannot be stored as ",
+                     info(c.storage).name, ", expected a multiple of ", info(c.storage).block);
     return {};
   }
 
@@ -110,16 +112,23 @@ class product_key : public row_wise<product_key<T, Backend>, T> {
     kernel<matmul, Backend>::template run<T>(ctx, params_.query_proj, X, Q);
     if (config_.query_bias) add_bias<typename arch_of<Backend>::type>(ctx, params_.query_proj_bias, Q);
     if (config_.norm == product_key_norm::layer)
-      kernel<product_key_normalise, Backend>::template run<T>(ctx, params_.norm, params_.norm_bias, config_.epsilon,
+      kernel<product_key_normalise, Backend>::template run<T>(ctx, params_.norm, params_.norm_bias,
+                                                              config_.epsilon,
                                                               mat_view<T>(Q.data(), X.rows() * halves, dk));
-    kernel<product_key_read, Backend>::template run<T>(ctx, params_.keys, params_.values, config_.top_k, config_.gate,
-                                                       Q, Y);
+    kernel<product_key_read, Backend>::template run<T>(ctx, params_.keys, params_.values, config_.top_k,
+                                                       config_.gate, Q, Y);
   }
 
   static std::vector<config> samples() {
     return {{.d_model = 7, .sub_keys = 5, .top_k = 3},
             {.d_model = 12, .heads = 3, .sub_keys = 11, .top_k = 5, .gate = product_key_gate::relu},
-            {.d_model = 33, .d_value = 37, .heads = 2, .sub_keys = 13, .top_k = 8, .d_key = 35, .query_bias = true,
+            {.d_model = 33,
+             .d_value = 37,
+             .heads = 2,
+             .sub_keys = 13,
+             .top_k = 8,
+             .d_key = 35,
+             .query_bias = true,
              .norm = product_key_norm::none},
             {.d_model = 16, .d_value = 96, .heads = 2, .sub_keys = 17, .top_k = 33, .storage = dtype::q8_0}};
   }
@@ -137,9 +146,11 @@ class product_key : public row_wise<product_key<T, Backend>, T> {
       p.norm_bias = constant_weight({dk}, 0);
     }
     p.keys = uniform_weight({2 * H, n, dk}, dk, stream(2));
-    p.values = stored_as(filled_weight({n * n, dv}, [r = stream(3), dv]() mutable {
-                           return r.normal() / std::sqrt(static_cast<double>(dv));
-                         }), c.storage);
+    p.values = stored_as(filled_weight({n * n, dv},
+                                       [r = stream(3), dv]() mutable {
+                                         return r.normal() / std::sqrt(static_cast<double>(dv));
+                                       }),
+                         c.storage);
     return p;
   }
 

@@ -71,7 +71,8 @@ struct kernel<product_key_read, reference> {
           for (index_t i = 0; i < n; ++i) {
             decode_row<simd::scalar>(K.type(), K.row((2 * h + half) * n + i), dk, row.data());
             s[half][i] = 0;
-            for (index_t d = 0; d < dk; ++d) s[half][i] += row[d] * static_cast<double>(Q[r][(2 * h + half) * dk + d]);
+            for (index_t d = 0; d < dk; ++d)
+              s[half][i] += row[d] * static_cast<double>(Q[r][(2 * h + half) * dk + d]);
           }
         kernel<product_key_select, reference>::run<double>(ctx, s[0], s[1], w, ids);
         const double highest = w[0];
@@ -105,8 +106,8 @@ struct kernel<product_key_normalise, reference> {
       for (T x : X[r]) mean += static_cast<double>(x) / D;
       for (T x : X[r]) variance += (static_cast<double>(x) - mean) * (static_cast<double>(x) - mean) / D;
       for (index_t i = 0; i < X.cols(); ++i)
-        X[r][i] = static_cast<T>((static_cast<double>(X[r][i]) - mean) / std::sqrt(variance + epsilon) * scale[i] +
-                                 shift[i]);
+        X[r][i] = static_cast<T>(
+            (static_cast<double>(X[r][i]) - mean) / std::sqrt(variance + epsilon) * scale[i] + shift[i]);
     }
   }
 };

@@ -36,7 +36,8 @@ TEST_CASE("embedding meets the golden values exactly") {
     for (const double id : file.values(name, "ids")) ids.push_back(static_cast<token_id>(id));
     const auto expected = mneme_test::golden_matrix<double>(file, name, "y");
     CHECK(mneme_test::bit_difference<double>(rows_of(embedding<double>(c, p), ids), expected) == "");
-    CHECK(mneme_test::bit_difference<double>(rows_of(embedding<double, reference>(c, p), ids), expected) == "");
+    CHECK(mneme_test::bit_difference<double>(rows_of(embedding<double, reference>(c, p), ids), expected) ==
+          "");
     CHECK(mneme_test::golden_error<float>(rows_of(embedding<float>(c, p), ids), expected) == 0);
     ++cases;
   }
@@ -53,14 +54,16 @@ TEST_CASE("embedding: rows of every storage type") {
     for (index_t r = 0; r < 3; ++r) {
       float expected[64];
       decode_row<simd::scalar>(type, E.row(r == 0 ? 4 : r == 1 ? 0 : 2), 64, expected);
-      CHECK(mneme_test::bit_difference<float>(y.view().range(r, r + 1), mat_view<const float>(expected, 1, 64)) == "");
+      CHECK(mneme_test::bit_difference<float>(y.view().range(r, r + 1),
+                                              mat_view<const float>(expected, 1, 64)) == "");
     }
   }
 }
 
 TEST_CASE("embedding: an id outside the vocabulary gives zeros") {
   const embedding<float> m({.vocabulary = 3, .d_model = 7}, 1);
-  const auto y = rows_of(m, {-1, 3, 2, std::numeric_limits<token_id>::max(), std::numeric_limits<token_id>::min()});
+  const auto y =
+      rows_of(m, {-1, 3, 2, std::numeric_limits<token_id>::max(), std::numeric_limits<token_id>::min()});
   for (index_t r = 0; r < 5; ++r)
     for (float v : y.view()[r]) CHECK((v == 0) == (r != 2));
 }

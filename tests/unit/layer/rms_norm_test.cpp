@@ -26,8 +26,9 @@ void meets_golden_values(double bound) {
   for (const std::string& name : file.cases()) {
     if (name.rfind("rmsnorm_", 0) != 0) continue;
     CAPTURE(name);
-    const rms_norm<T, Backend> m({.d_model = file.shape(name, "x")[1], .epsilon = std::stod(file.flag(name, "eps"))},
-                                 {mneme_test::golden_weight(file, name, "weight")});
+    const rms_norm<T, Backend> m(
+        {.d_model = file.shape(name, "x")[1], .epsilon = std::stod(file.flag(name, "eps"))},
+        {mneme_test::golden_weight(file, name, "weight")});
     const auto y = outputs(m, mneme_test::golden_matrix<T>(file, name, "x").view());
     CHECK(mneme_test::golden_error<T>(y, mneme_test::golden_matrix<double>(file, name, "y")) < bound);
     ++cases;
@@ -44,14 +45,16 @@ TEMPLATE_LIST_TEST_CASE("rms_norm meets the golden values", "", test_archs) {
   meets_golden_values<float, cpu<TestType>>(1e-6);
 }
 
-TEMPLATE_LIST_TEST_CASE("rms_norm agrees with its reference for weights of any storage type", "", test_archs) {
+TEMPLATE_LIST_TEST_CASE("rms_norm agrees with its reference for weights of any storage type", "",
+                        test_archs) {
   for (const index_t D : {1, 5, 16, 33, 96})
     for (const dtype type : {dtype::f32, dtype::f64, dtype::bf16, dtype::f16}) {
       CAPTURE(D, info(type).name);
       const rms_norm_config c{.d_model = D};
       const rms_norm_params p{stored_as(rms_norm<float>(c, 3).weights().weight, type)};
       const auto X = mneme_test::random_rows<float>(5, D, 0, 4);
-      const auto expected = outputs(rms_norm<double, reference>(c, p), mneme_test::widened<float>(X.view()).view());
+      const auto expected =
+          outputs(rms_norm<double, reference>(c, p), mneme_test::widened<float>(X.view()).view());
       const mneme_test::tolerance allowed{.eps = mneme_test::epsilon<float>, .rows = 0, .width = D};
       const rms_norm<float, cpu<TestType>> m(c, p);
       CHECK(mneme_test::difference<float, double>(outputs(m, X.view()), expected, allowed) == "");

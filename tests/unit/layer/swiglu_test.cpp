@@ -27,7 +27,8 @@ void meets_golden_values(double bound) {
     CAPTURE(name);
     const auto shape = file.shape(name, "gate");
     const auto tensor = [&](const char* what) { return mneme_test::golden_weight(file, name, what); };
-    const swiglu<T, Backend> m({.d_model = shape[1], .d_hidden = shape[0]}, {tensor("gate"), tensor("up"), tensor("down")});
+    const swiglu<T, Backend> m({.d_model = shape[1], .d_hidden = shape[0]},
+                               {tensor("gate"), tensor("up"), tensor("down")});
     const auto y = outputs(m, mneme_test::golden_matrix<T>(file, name, "x").view());
     CHECK(mneme_test::golden_error<T>(y, mneme_test::golden_matrix<double>(file, name, "y")) < bound);
     ++cases;

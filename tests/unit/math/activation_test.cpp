@@ -83,7 +83,8 @@ constexpr auto log1p_of = []<class P>(P x) { return log1p_unit(x); };
 // The value at x in every lane of a pack, and in the tail.
 template <class Arch, class T, class F, class Holds>
 bool everywhere(T x, F&& f, Holds&& holds) {
-  const std::vector<T> y = applied<Arch>(std::vector<T>(static_cast<std::size_t>(simd::width<simd::pack<T, Arch>> + 1), x), f);
+  const std::vector<T> y =
+      applied<Arch>(std::vector<T>(static_cast<std::size_t>(simd::width<simd::pack<T, Arch>> + 1), x), f);
   for (T v : y)
     if (!holds(v)) return false;
   return true;
@@ -131,13 +132,15 @@ TEMPLATE_LIST_TEST_CASE("float: stated errors", "", test_archs) {
   const auto representable = [](T x, wide value) { return x <= 88.722832f && value >= 0x1p-125L; };
   CHECK(worst<TestType, T>(exp_of, [](wide x) { return std::exp(x); }, representable) <= 2);
   CHECK(worst<TestType, T>(sigmoid_of, sigmoid_exact, normal) <= 4);
-  CHECK(worst<TestType, T>(silu_of, [](wide x) { return x * sigmoid_exact(x); },
-                           [](T x, wide) { return sigmoid_exact(x) > 0x1p-125L; }) <= 5);
-  CHECK(worst<TestType, T>(softplus_of, [](wide x) { return std::log1p(std::exp(-std::abs(x))) + std::max(x, wide(0)); },
-                           normal) <= 4);
+  CHECK(worst<TestType, T>(
+            silu_of, [](wide x) { return x * sigmoid_exact(x); },
+            [](T x, wide) { return sigmoid_exact(x) > 0x1p-125L; }) <= 5);
+  CHECK(worst<TestType, T>(
+            softplus_of, [](wide x) { return std::log1p(std::exp(-std::abs(x))) + std::max(x, wide(0)); },
+            normal) <= 4);
   CHECK(worst<TestType, T>(tanh_of, [](wide x) { return std::tanh(x); }, always) <= 4);
-  CHECK(worst<TestType, T>(log1p_of, [](wide x) { return std::log1p(x); },
-                           [](T x, wide) { return x >= 0 && x <= 1; }) <= 3);
+  CHECK(worst<TestType, T>(
+            log1p_of, [](wide x) { return std::log1p(x); }, [](T x, wide) { return x >= 0 && x <= 1; }) <= 3);
 }
 
 TEMPLATE_LIST_TEST_CASE("double: stated errors", "", test_archs) {
@@ -145,17 +148,20 @@ TEMPLATE_LIST_TEST_CASE("double: stated errors", "", test_archs) {
   const auto representable = [](T x, wide value) { return x < 709 && value > 0x1p-1000L; };
   CHECK(worst<TestType, T>(exp_of, [](wide x) { return std::exp(x); }, representable) <= 2);
   CHECK(worst<TestType, T>(sigmoid_of, sigmoid_exact, representable) <= 4);
-  CHECK(worst<TestType, T>(silu_of, [](wide x) { return x * sigmoid_exact(x); },
-                           [](T x, wide) { return sigmoid_exact(x) > 0x1p-1000L; }) <= 5);
-  CHECK(worst<TestType, T>(softplus_of, [](wide x) { return std::log1p(std::exp(-std::abs(x))) + std::max(x, wide(0)); },
-                           [](T, wide value) { return value > 0x1p-1000L; }) <= 5);
+  CHECK(worst<TestType, T>(
+            silu_of, [](wide x) { return x * sigmoid_exact(x); },
+            [](T x, wide) { return sigmoid_exact(x) > 0x1p-1000L; }) <= 5);
+  CHECK(worst<TestType, T>(
+            softplus_of, [](wide x) { return std::log1p(std::exp(-std::abs(x))) + std::max(x, wide(0)); },
+            [](T, wide value) { return value > 0x1p-1000L; }) <= 5);
   CHECK(worst<TestType, T>(tanh_of, [](wide x) { return std::tanh(x); }, always) <= 4);
-  CHECK(worst<TestType, T>(log1p_of, [](wide x) { return std::log1p(x); },
-                           [](T x, wide) { return x >= 0 && x <= 1; }) <= 4);
+  CHECK(worst<TestType, T>(
+            log1p_of, [](wide x) { return std::log1p(x); }, [](T x, wide) { return x >= 0 && x <= 1; }) <= 4);
 }
 
 TEMPLATE_LIST_TEST_CASE("float: exp has the ends of its range where it says", "", test_archs) {
-  const float largest = 88.722832f, smallest = -86.643397f;  // the last arguments of finite and of non-zero results
+  const float largest = 88.722832f,
+              smallest = -86.643397f;  // the last arguments of finite and of non-zero results
   CHECK(everywhere<TestType>(largest, exp_of, [](float v) { return v > 3.4e38f && std::isfinite(v); }));
   CHECK(gives<TestType>(std::nextafter(largest, 100.0f), exp_of, infinity<float>));
   CHECK(everywhere<TestType>(smallest, exp_of, [](float v) { return v > 0 && v < 0x1.1p-125f; }));

@@ -18,8 +18,11 @@ using mneme_test::test_archs;
 
 namespace {
 
-const std::map<std::string, dtype> golden_formats{{"q8_0", dtype::q8_0}, {"q4_0", dtype::q4_0}, {"q4_1", dtype::q4_1},
-                                                  {"f16", dtype::f16},   {"bf16", dtype::bf16}};
+const std::map<std::string, dtype> golden_formats{{"q8_0", dtype::q8_0},
+                                                  {"q4_0", dtype::q4_0},
+                                                  {"q4_1", dtype::q4_1},
+                                                  {"f16", dtype::f16},
+                                                  {"bf16", dtype::bf16}};
 
 // f(case, type, rows, columns) for the cases of the golden file in formats that the library has.
 template <class F>
@@ -74,7 +77,8 @@ TEST_CASE("rows are encoded to the golden blocks bit for bit") {
       encode_row(type, values.data() + r * columns, columns, twice.data() + r * row_bytes(type, columns));
     }
     REQUIRE(bytes.size() == blocks.size());
-    for (std::size_t i = 0; i < bytes.size(); ++i) REQUIRE(std::to_integer<int>(bytes[i]) == static_cast<int>(blocks[i]));
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      REQUIRE(std::to_integer<int>(bytes[i]) == static_cast<int>(blocks[i]));
     CHECK(twice == bytes);  // from double
   });
 }
@@ -84,7 +88,8 @@ TEMPLATE_LIST_TEST_CASE("golden blocks are decoded bit for bit", "", test_archs)
   for_golden(file, [&](const std::string& name, dtype type, index_t rows, index_t columns) {
     const auto expected = narrowed<float>(file.values(name, "dequant"));
     std::vector<std::byte> bytes(1);  // odd addresses: files align nothing
-    for (const double b : file.values(name, "blocks")) bytes.push_back(static_cast<std::byte>(static_cast<int>(b)));
+    for (const double b : file.values(name, "blocks"))
+      bytes.push_back(static_cast<std::byte>(static_cast<int>(b)));
     for (index_t r = 0; r < rows; ++r) {
       const auto* row = bytes.data() + 1 + r * row_bytes(type, columns);
       const auto single = decoded<TestType, float>(type, row, columns);
@@ -129,7 +134,8 @@ TEST_CASE("quantised blocks of the KV cache specification") {
 
   encode_row(dtype::q4_0, K.data(), 32, block);
   CHECK(load_unaligned_word<std::uint16_t>(block) == 0x2fbc);
-  const int nibbles[] = {0xe4, 0x56, 0xb8, 0x9b, 0x31, 0x16, 0x1d, 0x59, 0x20, 0xba, 0x94, 0x67, 0x4a, 0xce, 0xf4, 0x3f};
+  const int nibbles[] = {0xe4, 0x56, 0xb8, 0x9b, 0x31, 0x16, 0x1d, 0x59,
+                         0x20, 0xba, 0x94, 0x67, 0x4a, 0xce, 0xf4, 0x3f};
   for (int i = 0; i < 16; ++i) CHECK(std::to_integer<int>(block[2 + i]) == nibbles[i]);
 }
 
@@ -178,9 +184,9 @@ TEST_CASE("double rows survive storage as double") {
 TEST_CASE("stored_as: shape, error of each format, and what it refuses") {
   const weight w = filled_weight({3, 2, 64}, [r = random_stream(1, 1)]() mutable { return r.normal(); });
   // Half a step and the rounding of the scale, relative to the largest value of a row; q4_0 clips the end opposite to that value by a whole step.
-  const std::map<dtype, double> bound{{dtype::f32, 0},          {dtype::f64, 0},          {dtype::bf16, 1.0 / 256},
-                                      {dtype::f16, 1.0 / 2048}, {dtype::q8_0, 1.0 / 225}, {dtype::q4_0, 1.0 / 7.9},
-                                      {dtype::q4_1, 1.0 / 14.9}};
+  const std::map<dtype, double> bound{
+      {dtype::f32, 0},          {dtype::f64, 0},          {dtype::bf16, 1.0 / 256}, {dtype::f16, 1.0 / 2048},
+      {dtype::q8_0, 1.0 / 225}, {dtype::q4_0, 1.0 / 7.9}, {dtype::q4_1, 1.0 / 14.9}};
   for (const auto& [type, relative] : bound) {
     CAPTURE(info(type).name);
     const weight s = stored_as(w, type);

@@ -23,7 +23,8 @@ struct selection {
   std::vector<T> value;
   std::vector<index_t> index;
 
-  explicit selection(index_t k) : value(static_cast<std::size_t>(k), T(7)), index(static_cast<std::size_t>(k), 7) {}
+  explicit selection(index_t k)
+      : value(static_cast<std::size_t>(k), T(7)), index(static_cast<std::size_t>(k), 7) {}
   bool operator==(const selection& o) const {
     return index == o.index && same_bits(value.data(), o.value.data(), static_cast<index_t>(value.size()));
   }
@@ -54,8 +55,8 @@ template <class Arch, class T, class Draw>
 void equals_sorting(Draw&& draw) {
   context ctx;
   for (const index_t n : {0, 1, 2, 7, 15, 16, 17, 33, 64, 129, 257, 1000, 2049})
-    for (const index_t k : {index_t{0}, index_t{1}, index_t{2}, index_t{5}, index_t{8}, index_t{32}, index_t{100}, n,
-                            n + 3}) {
+    for (const index_t k :
+         {index_t{0}, index_t{1}, index_t{2}, index_t{5}, index_t{8}, index_t{32}, index_t{100}, n, n + 3}) {
       CAPTURE(n, k, sizeof(T));
       matrix<T> x(1, n, placement{.shift = 1});
       for (index_t i = 0; i < n; ++i) x.view()[0][i] = static_cast<T>(draw(i));
@@ -91,10 +92,15 @@ TEMPLATE_LIST_TEST_CASE("topk equals a stable sort", "", test_archs) {
   SECTION("NaN and infinities") {
     both([&](index_t) {
       const double u = random.unit();
-      return u < 0.3 ? std::nan("") : u < 0.5 ? -infinity<double> : u < 0.52 ? infinity<double> : random.normal();
+      return u < 0.3    ? std::nan("")
+             : u < 0.5  ? -infinity<double>
+             : u < 0.52 ? infinity<double>
+                        : random.normal();
     });
     both([](index_t i) { return i % 3 == 0 ? std::nan("") : -infinity<double>; });
-    both([](index_t i) { return i % 5 == 0 ? static_cast<double>(std::numeric_limits<float>::lowest()) : std::nan(""); });
+    both([](index_t i) {
+      return i % 5 == 0 ? static_cast<double>(std::numeric_limits<float>::lowest()) : std::nan("");
+    });
   }
 }
 
@@ -116,7 +122,8 @@ TEMPLATE_LIST_TEST_CASE("topk of a union is the topk of the parts' topk", "", te
   CHECK(merged == whole);
 }
 
-TEMPLATE_LIST_TEST_CASE("candidates of equal value are ordered by id, whatever their order in the list", "", test_archs) {
+TEMPLATE_LIST_TEST_CASE("candidates of equal value are ordered by id, whatever their order in the list", "",
+                        test_archs) {
   context ctx;
   for (const index_t n : {3, 60, 700})  // by rank and by sorting
     for (const index_t k : {1, 7, 50}) {

@@ -12,7 +12,8 @@ using mneme_test::matrix;
 using mneme_test::outputs;
 
 static_assert(Scannable<lstm<float>> && Batched<lstm<float>> && Sampled<lstm<double>>);
-static_assert(Scannable<lstm<float, reference>> && CompleteFields<lstm_state<float>>);
+static_assert(Scannable<lstm<float, reference>> && row_stable<lstm<float>> &&
+              CompleteFields<lstm_state<float>>);
 
 namespace {
 
@@ -27,7 +28,8 @@ void meets_golden_values(double bound) {
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
     const auto tensor = [&](const char* what) { return mneme_test::golden_weight(file, name, what); };
-    const lstm_params p{tensor("weight_ih_l0"), tensor("weight_hh_l0"), tensor("bias_ih_l0"), tensor("bias_hh_l0")};
+    const lstm_params p{tensor("weight_ih_l0"), tensor("weight_hh_l0"), tensor("bias_ih_l0"),
+                        tensor("bias_hh_l0")};
     const lstm<T, Backend> m({.d_in = p.weight_ih.dim(1), .d_hidden = p.weight_hh.dim(1)}, p);
     const auto x = mneme_test::golden_matrix<T>(file, name, "x");
     context ctx;
@@ -39,7 +41,9 @@ void meets_golden_values(double bound) {
     scan(m, ctx, s, x, Y.view());
     for (index_t t = 0; t < x.rows(); ++t) step(m, ctx, stepped, x.view()[t], Z.view()[t]);
 
-    const auto expected = [&](const char* what) { return mneme_test::golden_matrix<double>(file, name, what); };
+    const auto expected = [&](const char* what) {
+      return mneme_test::golden_matrix<double>(file, name, what);
+    };
     CHECK(mneme_test::golden_error<T>(Y, expected("y")) < bound);
     CHECK(mneme_test::golden_error<T>(Z, expected("y")) < bound);
     CHECK(mneme_test::golden_error<T>({s.h.data(), 1, m.d_out()}, expected("h1")) < bound);
@@ -67,7 +71,8 @@ TEST_CASE("lstm: scalar anchor of the specification") {
 }
 
 TEST_CASE("lstm: every storage type of every tensor, against the reference in double") {
-  for (const dtype type : {dtype::f32, dtype::f64, dtype::bf16, dtype::f16, dtype::q8_0, dtype::q4_0, dtype::q4_1}) {
+  for (const dtype type :
+       {dtype::f32, dtype::f64, dtype::bf16, dtype::f16, dtype::q8_0, dtype::q4_0, dtype::q4_1}) {
     CAPTURE(info(type).name);
     const lstm_config c{.d_in = 64, .d_hidden = 32};
     lstm_params p = lstm<float>(c, 3).weights();
@@ -75,7 +80,8 @@ TEST_CASE("lstm: every storage type of every tensor, against the reference in do
     const auto X = mneme_test::random_rows<float>(40, 64, 0, 4);
     const auto expected = outputs(lstm<double, reference>(c, p), mneme_test::widened<float>(X.view()).view());
     const mneme_test::tolerance allowed{.eps = mneme_test::epsilon<float>, .rows = 40, .width = 64};
-    CHECK(mneme_test::difference<float, double>(outputs(lstm<float>(c, p), X.view()), expected, allowed) == "");
+    CHECK(mneme_test::difference<float, double>(outputs(lstm<float>(c, p), X.view()), expected, allowed) ==
+          "");
   }
 }
 
@@ -104,7 +110,8 @@ TEST_CASE("lstm: blocks of rows, ragged lanes and empty lanes change no bit") {
     CHECK(mneme_test::bit_difference<float>(Y, expected) == "");
     CHECK(states == alone);
   }
-  scan_many(m, plain, lanes_of<lstm<float>>(), mat_view<const float>(nullptr, 0, 7), mat_view<float>(nullptr, 0, 19));
+  scan_many(m, plain, lanes_of<lstm<float>>(), mat_view<const float>(nullptr, 0, 7),
+            mat_view<float>(nullptr, 0, 19));
 }
 
 TEST_CASE("lstm: outputs stay within (-1, 1), weights within 1 / sqrt(H), tensors under torch's names") {
@@ -127,7 +134,8 @@ TEST_CASE("lstm: outputs stay within (-1, 1), weights within 1 / sqrt(H), tensor
 }
 
 TEST_CASE("lstm refuses impossible sizes and misshapen tensors") {
-  CHECK_THROWS_WITH(lstm<float>({.d_in = 0, .d_hidden = 2}), "lstm: d_in is 0 and d_hidden is 2, expected at least 1");
+  CHECK_THROWS_WITH(lstm<float>({.d_in = 0, .d_hidden = 2}),
+                    "lstm: d_in is 0 and d_hidden is 2, expected at least 1");
   CHECK_THROWS_WITH(lstm<float>({.d_in = 32, .d_hidden = 8, .storage = dtype::q8_0}),
                     "lstm: d_in is 32 and d_hidden is 8, expected multiples of 32 (Q8_0)");
   const lstm_config c{.d_in = 3, .d_hidden = 2};

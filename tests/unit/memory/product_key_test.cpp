@@ -22,13 +22,16 @@ void meets_golden_values(double bound) {
   const golden file("product_key_memory");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
-    const auto number = [&](const char* flag) { return static_cast<index_t>(std::stoi(file.flag(name, flag))); };
-    const product_key_config c{.d_model = file.shape(name, "x")[1],
-                               .heads = number("heads"),
-                               .sub_keys = number("num_keys"),
-                               .top_k = number("topk"),
-                               .d_key = number("dim_head"),
-                               .gate = file.flag(name, "gate") == "relu" ? product_key_gate::relu : product_key_gate::softmax};
+    const auto number = [&](const char* flag) {
+      return static_cast<index_t>(std::stoi(file.flag(name, flag)));
+    };
+    const product_key_config c{
+        .d_model = file.shape(name, "x")[1],
+        .heads = number("heads"),
+        .sub_keys = number("num_keys"),
+        .top_k = number("topk"),
+        .d_key = number("dim_head"),
+        .gate = file.flag(name, "gate") == "relu" ? product_key_gate::relu : product_key_gate::softmax};
     const auto tensor = [&](const char* what) { return mneme_test::golden_weight(file, name, what); };
     const product_key_params p{
         .query_proj = tensor("query_weight"),
@@ -54,21 +57,27 @@ TEST_CASE("product_key meets the golden values of the Python package") {
 TEST_CASE("product_key: every storage type of every tensor, against the reference in double") {
   for (const dtype type : {dtype::f32, dtype::f64, dtype::bf16, dtype::f16, dtype::q8_0, dtype::q4_1}) {
     CAPTURE(info(type).name);
-    const product_key_config c{.d_model = 32, .d_value = 64, .heads = 2, .sub_keys = 9, .top_k = 5, .d_key = 32,
-                               .query_bias = true};
+    const product_key_config c{
+        .d_model = 32, .d_value = 64, .heads = 2, .sub_keys = 9, .top_k = 5, .d_key = 32, .query_bias = true};
     product_key_params p = product_key<float>(c, 3).weights();
     visit_fields([type](const field_path&, weight& w) { w = stored_as(w, type); }, p);
     const auto X = mneme_test::random_rows<float>(7, 32, 0, 4);
     const auto expected =
         outputs(product_key<double, reference>(c, p), mneme_test::widened<float>(X.view()).view());
     const mneme_test::tolerance allowed{.eps = mneme_test::epsilon<float>, .rows = 0, .width = 64};
-    CHECK(mneme_test::difference<float, double>(outputs(product_key<float>(c, p), X.view()), expected, allowed) == "");
+    CHECK(mneme_test::difference<float, double>(outputs(product_key<float>(c, p), X.view()), expected,
+                                                allowed) == "");
   }
 }
 
 TEST_CASE("product_key: a batch norm folds into the projection and its bias") {
   // y of (q - mean) / sqrt(variance + epsilon) * gamma + beta equals y of a scaled projection with a bias.
-  product_key_config c{.d_model = 6, .heads = 2, .sub_keys = 7, .top_k = 3, .d_key = 4, .query_bias = true,
+  product_key_config c{.d_model = 6,
+                       .heads = 2,
+                       .sub_keys = 7,
+                       .top_k = 3,
+                       .d_key = 4,
+                       .query_bias = true,
                        .norm = product_key_norm::none};
   product_key<double> m(c, 5);
   const auto X = mneme_test::random_rows<double>(5, 6, 0, 6);
@@ -91,9 +100,11 @@ TEST_CASE("product_key: default widths, and tensors under checkpoint names") {
   CHECK(m.configuration().key_width() == 9);
   CHECK(product_key_config{.d_model = 4, .heads = 4}.key_width() == 2);
   std::string names;
-  visit_fields([&](const field_path& at, const weight& w) { names += at.text() + w.shape_text() + " "; }, m.weights());
+  visit_fields([&](const field_path& at, const weight& w) { names += at.text() + w.shape_text() + " "; },
+               m.weights());
   CHECK(names ==
-        "query_proj.weight[36, 33] query_proj.bias[36] norm.weight[9] norm.bias[9] keys[4, 4, 9] values.weight[16, 33] ");
+        "query_proj.weight[36, 33] query_proj.bias[36] norm.weight[9] norm.bias[9] keys[4, 4, 9] "
+        "values.weight[16, 33] ");
 }
 
 TEST_CASE("product_key refuses impossible sizes and misshapen tensors") {

@@ -29,8 +29,8 @@ struct problem {
     const auto draw = [&](index_t r, index_t n, std::uint64_t seed) {
       return matrix<T>(random_rows<T>(r, n, 0, seed).view(), at);
     };
-    return {stored_as(uniform_weight({4 * H, H}, H, random_stream(1, 9)), type), draw(rows, 4 * H, 2), draw(1, H, 3),
-            draw(1, H, 4)};
+    return {stored_as(uniform_weight({4 * H, H}, H, random_stream(1, 9)), type), draw(rows, 4 * H, 2),
+            draw(1, H, 3), draw(1, H, 4)};
   }
   problem<double> widened() const {
     const auto wide = [](const matrix<T>& m) { return mneme_test::widened<T>(m.view()); };
@@ -41,8 +41,8 @@ struct problem {
   matrix<T> run(index_t from, index_t to, index_t outs, placement at = {}) {
     context ctx;
     matrix<T> Y(outs, h.cols(), at);
-    kernel<lstm_recurrence, Backend>::template run<T>(ctx, W, P.view().range(from, to), h.view()[0], c.view()[0],
-                                                      Y.view());
+    kernel<lstm_recurrence, Backend>::template run<T>(ctx, W, P.view().range(from, to), h.view()[0],
+                                                      c.view()[0], Y.view());
     CHECK(Y.surrounding_untouched());
     CHECK(h.surrounding_untouched());
     CHECK(c.surrounding_untouched());
@@ -58,7 +58,8 @@ struct problem {
 template <class T>
 problem<T> golden_problem(const golden& file, const std::string& name) {
   const auto tensor = [&](const char* what) { return mneme_test::golden_matrix<double>(file, name, what); };
-  const auto x = tensor("x"), W = tensor("weight_ih_l0"), b = tensor("bias_ih_l0"), also = tensor("bias_hh_l0");
+  const auto x = tensor("x"), W = tensor("weight_ih_l0"), b = tensor("bias_ih_l0"),
+             also = tensor("bias_hh_l0");
   matrix<T> P(x.rows(), W.rows());
   for (index_t t = 0; t < x.rows(); ++t)
     for (index_t n = 0; n < W.rows(); ++n) {
@@ -66,8 +67,8 @@ problem<T> golden_problem(const golden& file, const std::string& name) {
       for (index_t k = 0; k < x.cols(); ++k) sum += W.view()[n][k] * x.view()[t][k];
       P.view()[t][n] = static_cast<T>(sum);
     }
-  return {mneme_test::golden_weight(file, name, "weight_hh_l0"), P, mneme_test::golden_matrix<T>(file, name, "h0"),
-          mneme_test::golden_matrix<T>(file, name, "c0")};
+  return {mneme_test::golden_weight(file, name, "weight_hh_l0"), P,
+          mneme_test::golden_matrix<T>(file, name, "h0"), mneme_test::golden_matrix<T>(file, name, "c0")};
 }
 template <class T, class Backend>
 void meets_golden_values(double bound) {
@@ -77,7 +78,9 @@ void meets_golden_values(double bound) {
     CAPTURE(name);
     auto p = golden_problem<T>(file, name);
     const auto y = p.template run<Backend>();
-    const auto expected = [&](const char* what) { return mneme_test::golden_matrix<double>(file, name, what); };
+    const auto expected = [&](const char* what) {
+      return mneme_test::golden_matrix<double>(file, name, what);
+    };
     CHECK(mneme_test::golden_error<T>(y, expected("y")) < bound);
     CHECK(mneme_test::golden_error<T>(p.h, expected("h1")) < bound);
     CHECK(mneme_test::golden_error<T>(p.c, expected("c1")) < bound);

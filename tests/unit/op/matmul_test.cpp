@@ -15,7 +15,8 @@ using mneme_test::test_archs;
 
 namespace {
 
-constexpr dtype all_types[] = {dtype::f32, dtype::f64, dtype::bf16, dtype::f16, dtype::q8_0, dtype::q4_0, dtype::q4_1};
+constexpr dtype all_types[] = {dtype::f32,  dtype::f64,  dtype::bf16, dtype::f16,
+                               dtype::q8_0, dtype::q4_0, dtype::q4_1};
 // Bits are promised for the architecture that a unit is built for. In a unit with FMA, gcc contracts the products and
 // sums of the narrower architectures as it likes.
 using bit_stable_archs = std::tuple<simd::scalar, simd::native>;
@@ -73,7 +74,8 @@ TEMPLATE_LIST_TEST_CASE("matmul agrees with its reference for every storage type
       }
 }
 
-TEMPLATE_LIST_TEST_CASE("matmul: the bits of a row do not depend on the rows beside it", "", bit_stable_archs) {
+TEMPLATE_LIST_TEST_CASE("matmul: the bits of a row do not depend on the rows beside it", "",
+                        bit_stable_archs) {
   for (const dtype type : all_types)
     for (const index_t K : {32, 41, 160}) {
       if (K % info(type).block != 0) continue;
@@ -100,7 +102,8 @@ TEMPLATE_LIST_TEST_CASE("matmul: threads, strides and alignment change no bit", 
         const auto X = random_rows<float>(R, 64, 0, 7);
         const matrix<float> placed(X.view(), ugly);
         const auto plain = product<cpu<TestType>, float>(W, X);
-        CHECK(mneme_test::bit_difference<float>(product<cpu<TestType>, float>(W, X, {}, &threads), plain) == "");
+        CHECK(mneme_test::bit_difference<float>(product<cpu<TestType>, float>(W, X, {}, &threads), plain) ==
+              "");
         CHECK(mneme_test::bit_difference<float>(product<cpu<TestType>, float>(W, placed, ugly), plain) == "");
       }
 }
@@ -112,7 +115,8 @@ TEMPLATE_LIST_TEST_CASE("matmul: rows that are not finite stay alone", "", test_
   X.view()[2][7] = std::numeric_limits<float>::quiet_NaN();
   const auto Y = product<cpu<TestType>, float>(W, X);
   for (index_t r = 0; r < 5; ++r)
-    for (index_t n = 0; n < 19; ++n) CHECK((r == 2 ? std::isnan(Y.view()[r][n]) : Y.view()[r][n] == clean.view()[r][n]));
+    for (index_t n = 0; n < 19; ++n)
+      CHECK((r == 2 ? std::isnan(Y.view()[r][n]) : Y.view()[r][n] == clean.view()[r][n]));
 }
 
 TEMPLATE_LIST_TEST_CASE("matmul of no rows, and of sums that are exact", "", test_archs) {

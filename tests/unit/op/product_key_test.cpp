@@ -45,7 +45,8 @@ selection<T> selected(const matrix<T>& s1, const matrix<T>& s2, index_t k) {
 template <class Arch, class T>
 void select_equals_brute_force(const matrix<T>& s1, const matrix<T>& s2, bool exact_sums) {
   const index_t n1 = s1.cols(), n2 = s2.cols();
-  for (const index_t k : {index_t{1}, index_t{2}, index_t{5}, index_t{16}, index_t{37}, n1 * n2, n1 * n2 + 2}) {
+  for (const index_t k :
+       {index_t{1}, index_t{2}, index_t{5}, index_t{16}, index_t{37}, n1 * n2, n1 * n2 + 2}) {
     CAPTURE(n1, n2, k, sizeof(T));
     const auto got = selected<cpu<Arch>>(s1, s2, k), expected = selected<reference>(s1, s2, k);
     CHECK(same_bits(got.value.data(), expected.value.data(), k));
@@ -70,7 +71,8 @@ void select_equals_brute_force(bool exact_sums, Draw&& draw) {
     select_equals_brute_force<Arch, T>(s1, s2, exact_sums);
     CHECK(s1.surrounding_untouched());
   };
-  for (const auto& [n1, n2] : std::initializer_list<std::pair<index_t, index_t>>{{1, 1}, {1, 7}, {5, 5}, {16, 3}, {40, 40}}) {
+  for (const auto& [n1, n2] :
+       std::initializer_list<std::pair<index_t, index_t>>{{1, 1}, {1, 7}, {5, 5}, {16, 3}, {40, 40}}) {
     check(float{}, n1, n2);
     check(double{}, n1, n2);
   }
@@ -108,8 +110,10 @@ template <class Arch, class T>
 void read_agrees_with_reference(const problem<T>& p) {
   CAPTURE(p.Q.rows(), p.K.shape_text(), p.V.shape_text(), info(p.V.type()).name, p.top_k, sizeof(T));
   const problem<double> oracle{p.K, p.V, p.top_k, p.gate, mneme_test::widened<T>(p.Q.view())};
-  const mneme_test::tolerance allowed{.eps = mneme_test::epsilon<T>, .rows = 0, .width = p.K.cols() + p.top_k};
-  CHECK(mneme_test::difference<T, double>(p.template run<cpu<Arch>>(), oracle.run<reference>(), allowed) == "");
+  const mneme_test::tolerance allowed{
+      .eps = mneme_test::epsilon<T>, .rows = 0, .width = p.K.cols() + p.top_k};
+  CHECK(mneme_test::difference<T, double>(p.template run<cpu<Arch>>(), oracle.run<reference>(), allowed) ==
+        "");
 }
 
 // Scores of a golden case, selected and weighted as the package does.
@@ -119,17 +123,21 @@ void meets_golden_values(double bound) {
   CHECK(file.cases().size() == 4);
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
-    const auto number = [&](const char* flag) { return static_cast<index_t>(std::stoi(file.flag(name, flag))); };
+    const auto number = [&](const char* flag) {
+      return static_cast<index_t>(std::stoi(file.flag(name, flag)));
+    };
     const index_t H = number("heads"), n = number("num_keys"), k = number("topk"), dk = number("dim_head");
     const auto gate = file.flag(name, "gate") == "relu" ? product_key_gate::relu : product_key_gate::softmax;
     const weight K = mneme_test::golden_weight(file, name, "keys", {2 * H, n, dk});
     const auto X = mneme_test::golden_matrix<T>(file, name, "x");
     context ctx;
     matrix<T> Q(X.rows(), 2 * H * dk);
-    kernel<matmul, cpu<Arch>>::template run<T>(ctx, mneme_test::golden_weight(file, name, "query_weight"), X, Q.view());
+    kernel<matmul, cpu<Arch>>::template run<T>(ctx, mneme_test::golden_weight(file, name, "query_weight"), X,
+                                               Q.view());
     kernel<product_key_normalise, cpu<Arch>>::template run<T>(
-        ctx, mneme_test::golden_weight(file, name, "norm_weight"), mneme_test::golden_weight(file, name, "norm_bias"),
-        std::stod(file.flag(name, "eps")), mat_view<T>(Q.view().data(), X.rows() * 2 * H, dk));
+        ctx, mneme_test::golden_weight(file, name, "norm_weight"),
+        mneme_test::golden_weight(file, name, "norm_bias"), std::stod(file.flag(name, "eps")),
+        mat_view<T>(Q.view().data(), X.rows() * 2 * H, dk));
 
     const auto scores = mneme_test::golden_matrix<double>(file, name, "scores", k);
     const auto indices = file.values(name, "indices");
@@ -138,15 +146,17 @@ void meets_golden_values(double bound) {
       const index_t t = th / H, h = th % H;
       const auto half = [&](index_t p, matrix<T>& s) {
         const weight keys(K.row((2 * h + p) * n), {n, dk, 1}, 2, K.type(), nullptr);
-        kernel<matmul, cpu<Arch>>::template run<T>(ctx, keys, Q.view().range(t, t + 1).columns((2 * h + p) * dk, dk),
-                                                   s.view());
+        kernel<matmul, cpu<Arch>>::template run<T>(
+            ctx, keys, Q.view().range(t, t + 1).columns((2 * h + p) * dk, dk), s.view());
       };
       half(0, s1);
       half(1, s2);
       const auto got = selected<cpu<Arch>>(s1, s2, k);
       for (index_t m = 0; m < k; ++m) {
-        CHECK(got.id[static_cast<std::size_t>(m)] == static_cast<index_t>(indices[static_cast<std::size_t>(th * k + m)]));
-        CHECK(std::abs(static_cast<double>(got.value[static_cast<std::size_t>(m)]) - scores.view()[th][m]) <= bound * 10);
+        CHECK(got.id[static_cast<std::size_t>(m)] ==
+              static_cast<index_t>(indices[static_cast<std::size_t>(th * k + m)]));
+        CHECK(std::abs(static_cast<double>(got.value[static_cast<std::size_t>(m)]) - scores.view()[th][m]) <=
+              bound * 10);
       }
     }
     const problem<T> p{K, mneme_test::golden_weight(file, name, "values"), k, gate, Q};
@@ -174,7 +184,8 @@ TEMPLATE_LIST_TEST_CASE("product_key_select equals brute force over all pairs", 
     select_equals_brute_force<TestType>(true, [] { return 1.5; });
   }
   SECTION("sums that round and overflow") {
-    select_equals_brute_force<TestType>(false, [&] { return std::ldexp(random.normal(), random.unit() < 0.5 ? 20 : -20); });
+    select_equals_brute_force<TestType>(
+        false, [&] { return std::ldexp(random.normal(), random.unit() < 0.5 ? 20 : -20); });
     select_equals_brute_force<TestType>(false, [&] { return random.normal() * 2e38; });
   }
   SECTION("NaN and -infinity") {
@@ -231,7 +242,8 @@ TEMPLATE_LIST_TEST_CASE("product_key_read of all values is full softmax attentio
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("product_key_read: sub-keys and values permuted alike change nothing", "", bit_stable_archs) {
+TEMPLATE_LIST_TEST_CASE("product_key_read: sub-keys and values permuted alike change nothing", "",
+                        bit_stable_archs) {
   constexpr index_t n = 11, dk = 7, dv = 20;
   const auto p = problem<float>::random(9, 2, n, dk, dv, 5);
   problem<float> other = p;
@@ -246,12 +258,14 @@ TEMPLATE_LIST_TEST_CASE("product_key_read: sub-keys and values permuted alike ch
     for (index_t half = 0; half < 4; ++half)
       std::copy_n(data<float>(p.K) + (half * n + i) * dk, dk, K + (half * n + to[half % 2]) * dk);
     for (index_t j = 0; j < n; ++j)
-      std::copy_n(data<float>(p.V) + (i * n + j) * dv, dv, V + (to[0] * n + second[static_cast<std::size_t>(j)]) * dv);
+      std::copy_n(data<float>(p.V) + (i * n + j) * dv, dv,
+                  V + (to[0] * n + second[static_cast<std::size_t>(j)]) * dv);
   }
   CHECK(mneme_test::bit_difference<float>(other.run<cpu<TestType>>(), p.run<cpu<TestType>>()) == "");
 }
 
-TEMPLATE_LIST_TEST_CASE("product_key_read: the bits of a row depend on nothing beside it", "", bit_stable_archs) {
+TEMPLATE_LIST_TEST_CASE("product_key_read: the bits of a row depend on nothing beside it", "",
+                        bit_stable_archs) {
   for (const dtype type : {dtype::f32, dtype::q8_0}) {
     const auto p = problem<float>::random(101, 2, 12, 20, 64, 7, product_key_gate::softmax, type);
     const auto whole = p.run<cpu<TestType>>();
@@ -280,7 +294,8 @@ TEMPLATE_LIST_TEST_CASE("product_key_read: a query of NaN reads zeros", "", test
 TEMPLATE_LIST_TEST_CASE("product_key_normalise agrees with its reference", "", test_archs) {
   for (const index_t D : {1, 2, 5, 16, 33, 64}) {
     CAPTURE(D);
-    const weight w = uniform_weight({D}, 1, random_stream(1, 5)), b = uniform_weight({D}, 1, random_stream(1, 6));
+    const weight w = uniform_weight({D}, 1, random_stream(1, 5)),
+                 b = uniform_weight({D}, 1, random_stream(1, 6));
     const auto check = [&]<class T>(T shift) {
       matrix<T> X(random_rows<T>(7, D, 0, 8).view(), ugly);
       for (index_t r = 0; r < 7; ++r)
@@ -289,7 +304,8 @@ TEMPLATE_LIST_TEST_CASE("product_key_normalise agrees with its reference", "", t
       context ctx;
       kernel<product_key_normalise, reference>::run<double>(ctx, w, b, 1e-5, expected.view());
       kernel<product_key_normalise, cpu<TestType>>::template run<T>(ctx, w, b, 1e-5, X.view());
-      const mneme_test::tolerance allowed{.eps = mneme_test::epsilon<T> * (1 + std::abs(shift)), .rows = 0, .width = D};
+      const mneme_test::tolerance allowed{
+          .eps = mneme_test::epsilon<T> * (1 + std::abs(shift)), .rows = 0, .width = D};
       CHECK(mneme_test::difference<T, double>(X, expected, allowed) == "");
       CHECK(X.surrounding_untouched());
     };

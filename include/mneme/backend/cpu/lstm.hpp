@@ -58,7 +58,8 @@ struct kernel<lstm_recurrence, cpu<Arch>> {
       if (W.type() == dtype_of<T>) {
         add_product<T>(data<T>(W), P[t].data(), h, z);
       } else {
-        kernel<matmul, cpu<Arch>>::template run<T>(ctx, W, mat_view<const T>(row_view<const T>(h)), mat_view<T>(z));
+        kernel<matmul, cpu<Arch>>::template run<T>(ctx, W, mat_view<const T>(row_view<const T>(h)),
+                                                   mat_view<T>(z));
         axpy<Arch>(4 * H, T(1), P[t].data(), z.data());
       }
       gates(H, z.data(), h.data(), c.data());

@@ -79,10 +79,12 @@ struct kernel<product_key_read, cpu<Arch>> {
     const auto ids = scratch.mat<index_t>(R, heads * top_k);
     for (index_t h = 0; h < heads; ++h) {
       kernel<matmul, cpu<Arch>>::template run<T>(ctx, sub_keys(K, 2 * h), Q.columns(2 * h * dk, dk), s1);
-      kernel<matmul, cpu<Arch>>::template run<T>(ctx, sub_keys(K, 2 * h + 1), Q.columns((2 * h + 1) * dk, dk), s2);
+      kernel<matmul, cpu<Arch>>::template run<T>(ctx, sub_keys(K, 2 * h + 1), Q.columns((2 * h + 1) * dk, dk),
+                                                 s2);
       for (index_t r = 0; r < R; ++r) {
         const auto v = w[r].sub(h * top_k, top_k);
-        kernel<product_key_select, cpu<Arch>>::template run<T>(ctx, s1[r], s2[r], v, ids[r].sub(h * top_k, top_k));
+        kernel<product_key_select, cpu<Arch>>::template run<T>(ctx, s1[r], s2[r], v,
+                                                               ids[r].sub(h * top_k, top_k));
         if (gate == product_key_gate::relu)
           map_row<Arch>(top_k, v.data(), v.data(), []<class P>(P x) { return simd::max(x, P(0)); });
         else
@@ -120,17 +122,19 @@ struct kernel<product_key_read, cpu<Arch>> {
   }
   // Columns [c, c + 32 N).
   template <int N, dtype D, class T>
-  static void columns(const weight& V, row_view<const T> w, row_view<const index_t> ids, const index_t* end, index_t c,
-                      row_view<T> y) noexcept {
+  static void columns(const weight& V, row_view<const T> w, row_view<const index_t> ids, const index_t* end,
+                      index_t c, row_view<T> y) noexcept {
     using P = simd::pack<T, Arch>;
-    constexpr index_t width = simd::width<P>, packs = decode_group / width, bytes = N * row_decoder<D>::group_bytes;
+    constexpr index_t width = simd::width<P>, packs = decode_group / width,
+                      bytes = N * row_decoder<D>::group_bytes;
     const index_t at = c / decode_group * row_decoder<D>::group_bytes;
     constexpr index_t ahead = 8;  // rows
     P sum[N * packs];
     for (auto& s : sum) s = P(T(0));
     for (index_t m = 0; m < ids.size(); ++m) {
       if (const index_t* next = ids.data() + m + ahead; next < end && *next >= 0)
-        for (index_t b = 0; b < bytes; b += 64) detail::prefetch(static_cast<const std::byte*>(V.row(*next)) + at + b);
+        for (index_t b = 0; b < bytes; b += 64)
+          detail::prefetch(static_cast<const std::byte*>(V.row(*next)) + at + b);
       if (ids[m] < 0) continue;
       const auto* row = static_cast<const std::byte*>(V.row(ids[m])) + at;
       for (int g = 0; g < N; ++g) {
@@ -155,7 +159,8 @@ struct kernel<product_key_normalise, cpu<Arch>> {
     for (index_t r = 0; r < X.rows(); ++r) {
       T* x = X[r].data();
       const T mean = sum_of(D, x, []<class P>(P v) { return v; }) / static_cast<T>(D);
-      const T variance = sum_of(D, x, [mean]<class P>(P v) { return (v - P(mean)) * (v - P(mean)); }) / static_cast<T>(D);
+      const T variance =
+          sum_of(D, x, [mean]<class P>(P v) { return (v - P(mean)) * (v - P(mean)); }) / static_cast<T>(D);
       const T inverse = T(1) / simd::sqrt(variance + static_cast<T>(epsilon));
       for_packs<T, Arch>(D, [&]<class P>(index_t i) {
         const P v = (simd::load<P>(x + i) - P(mean)) * P(inverse);
