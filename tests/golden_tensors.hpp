@@ -11,7 +11,7 @@
 
 namespace mneme_test {
 
-// As a float32 weight (golden weights are stored as such), in another shape if one is given; empty if there is none.
+// As a float32 weight (golden weights are stored as such), in another shape if one is given; empty if absent.
 inline mneme::weight golden_weight(const golden& file, std::string_view in_case, std::string_view name,
                                    std::initializer_list<index_t> shape = {}) {
   if (!file.has(in_case, name)) return {};

@@ -17,18 +17,17 @@ findings l11_shapes(const any_subject& s) {
       e.equal(single.steps(X), Y, rows, length);
       e.equal(single.past, plain.past, rows, length);
 
-      for (const placement p : {placement{0, 1}, placement{3, 0}, placement{1, 3}}) {
-        const auto where = [&] {
-          return std::to_string(rows) + " rows, " + std::to_string(p.shift) +
-                 " elements off alignment, stride " + std::to_string(p.gap) + " wider";
-        };
-        stream<T, Input> placed(m, ctx);
-        const matrix<Input> in(X, p);
-        const auto out = placed.scan(in, -1, p);
-        e.same_bits(out, Y, where);
-        e.same_bits(placed.past, plain.past, where);
-        e.holds(out.surrounding_untouched(), where);
-      }
+      const placement places[] = {{0, 1}, {3, 0}, {1, 3}}, p = places[rows % 3];
+      const auto where = [&] {
+        return std::to_string(rows) + " rows, " + std::to_string(p.shift) +
+               " elements off alignment, stride " + std::to_string(p.gap) + " wider";
+      };
+      stream<T, Input> placed(m, ctx);
+      const matrix<Input> in(X, p);
+      const auto out = placed.scan(in, -1, p);
+      e.same_bits(out, Y, where);
+      e.same_bits(placed.past, plain.past, where);
+      e.holds(out.surrounding_untouched(), where);
     }
   });
 }

@@ -15,7 +15,7 @@ findings l21_row_stable(const any_subject& s) {
     stream<T, Input> single(m, ctx);
     const matrix<T> Y = single.steps(X);
 
-    for (index_t chunk = 1; chunk <= rows; ++chunk) {
+    for (const index_t chunk : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 36, 37}) {
       stream<T, Input> chunks(m, ctx);
       for (index_t a = 0; a < rows; a += chunk) {
         const index_t b = std::min(a + chunk, rows);

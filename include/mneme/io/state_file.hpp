@@ -16,12 +16,12 @@ namespace mneme::inline MNEME_ABI {
 // it is loaded (empty is a value like any other); `note` and `position` (tokens seen, the caller's count) are
 // handed back.
 struct state_info {
-  std::string kind;                 // which memory: "kv_attention<float>"
-  std::string config_hash;          // of which shape
-  std::string weights_fingerprint;  // under which checkpoint: see weights_fingerprint()
-  std::string note;
+  std::string kind = {};                 // which memory: "kv_attention<float>"
+  std::string config_hash = {};          // of which shape
+  std::string weights_fingerprint = {};  // under which checkpoint: see weights_fingerprint()
+  std::string note = {};
   index_t position = 0;
-  std::string library_version;  // filled in by loading, ignored by saving
+  std::string library_version = {};  // filled in by loading, ignored by saving
 
   friend bool operator==(const state_info&, const state_info&) = default;
 };

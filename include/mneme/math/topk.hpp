@@ -30,8 +30,8 @@ std::uint64_t bits(xsimd::batch_bool<T, A> hit) {
 #endif
 }  // namespace simd
 
-// Scores under selection, each with the id that breaks ties (lower first). `value` must be readable one pack beyond
-// `size`.
+// Scores under selection, each with the id that breaks ties (lower first). `value` must be readable four
+// packs beyond `size`.
 template <class T>
 struct candidate_list {
   T* value = nullptr;
@@ -150,8 +150,8 @@ void place_by_sorting(context& ctx, candidate_list<T> c, row_view<T> best, row_v
 }
 }  // namespace detail
 
-// The best of a candidate list: value descending, then id ascending; places left over get id -1 and value -infinity.
-// Candidates are neither NaN nor -infinity.
+// The best of a candidate list: value descending, then id ascending; places left over get id -1, value
+// -infinity. Candidates are neither NaN nor -infinity.
 template <class Arch, class T>
 void best_candidates(context& ctx, candidate_list<T> c, row_view<T> best, row_view<index_t> ids) {
   if (c.size <= detail::few_candidates<Arch, T>)
@@ -160,8 +160,9 @@ void best_candidates(context& ctx, candidate_list<T> c, row_view<T> best, row_vi
     detail::place_by_sorting(ctx, c, best, ids);
 }
 
-// best[k], indices[k] <- the k = best.size() largest of scores[n]: value descending, then index ascending. NaN counts
-// as -infinity; an entry at -infinity is never selected, and places left over get index -1 and value -infinity.
+// best[k], indices[k] <- the k = best.size() largest of scores[n]: value descending, then index ascending.
+// NaN counts as -infinity; an entry at -infinity is never selected; places left over get index -1, value
+// -infinity.
 //   1. A first threshold: the k-th largest of 2k group maxima, since k groups then hold an entry as large.
 //   2. One pass; whole packs below the threshold are dropped, others go to a list of candidates.
 //   3. A full list is cut back to its k best, whose smallest is the new threshold.

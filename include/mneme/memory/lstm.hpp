@@ -39,9 +39,9 @@ struct lstm_state {
 //   i, f, o = sigmoid(zi, zf, zo)   g = tanh(zg)   c <- f c + i g   h <- o tanh(c)   y = h
 //   x [d_in] -> y [H], H = d_hidden
 // Cost per token: 8 H (d_in + H) + 25 H flops, 5 H exponentials. State: 2 H elements of T. Row-stable.
-// Source: Hochreiter, Schmidhuber, "Long Short-Term Memory", 1997; Gers, Schmidhuber, Cummins, "Learning to Forget:
-//   Continual Prediction with LSTM", 2000 (forget gate). Names, gate order and initialisation (uniform in
-//   +-1/sqrt(H)) are those of torch.nn.LSTM: one layer, one direction.
+// Source: Hochreiter, Schmidhuber, "Long Short-Term Memory", 1997; Gers, Schmidhuber, Cummins, "Learning to
+//   Forget: Continual Prediction with LSTM", 2000 (forget gate). Names, gate order and initialisation
+//   (uniform in +-1/sqrt(H)) are those of torch.nn.LSTM: one layer, one direction.
 // Deviations: none. Layers are chained, not counted: load layer n of a checkpoint under the names of layer 0.
 template <class T, class Backend = default_backend<lstm_recurrence>>
 class lstm {
@@ -88,7 +88,8 @@ class lstm {
     const lane<state> all{&s, X.rows(), Y.rows()};
     scan_many(ctx, {&all, 1}, X, Y);
   }
-  // Inputs are projected for all lanes together, a block of packed rows at a time; then each lane runs its part.
+  // Inputs are projected for all lanes together, a block of packed rows at a time; then each lane
+  // runs its part.
   void scan_many(context& ctx, std::span<const lane<state>> lanes, mat_view<const T> X,
                  mat_view<T> Y) const noexcept {
     context::frame scratch(ctx);

@@ -46,19 +46,23 @@ struct product_key_params {
   }
 };
 
-// Product-key memory: a learned table of n^2 values, of which each token reads the few that its query selects.
+// Product-key memory: a learned table of n^2 values; a token reads the few that its query selects.
 //   q = norm(W_q x + b);  per head: s1 = K1 q1, s2 = K2 q2
-//   the top_k largest s1[i] + s2[j] select the values i n + j;  w = gate(those sums);  y = sum_heads sum_k w V[i n + j]
+//   the top_k largest s1[i] + s2[j] select the values i n + j;  w = gate(those sums)
+//   y = sum over heads and selected values of w V[i n + j]
 //   x [d_model] -> y [d_value]
-// Cost per token: 4 H dk d_model + 4 H n dk + 2 H top_k d_value flops; reads the sub-keys and H top_k rows of the values.
+// Cost per token: 4 H dk d_model + 4 H n dk + 2 H top_k d_value flops; reads the sub-keys and H top_k values.
 // State: none. Row-stable. No sum that is NaN is selected: a row of NaN gives a row of zeros.
-// Source: Lample, Sablayrolles, Ranzato, Denoyer, Jegou, "Large Memory Layers with Product Keys", 2019, equations 1 to 6.
-// Deviations: a layer norm of each query half, as in the Python package product-key-memory, where the paper has a batch
-//   norm over all query channels (at inference that one is a scale and a shift: fold it into query_proj, set query_bias,
-//   and take norm none). Sub-keys start uniform in +-1/sqrt(dk), values normal with deviation 1/sqrt(dv).
-// Checkpoints: XLM and facebookresearch/memory have this order already (keys [H, 2, n, dk]: the first two dimensions are
-//   one here). The Python package orders query rows (half, head, dk) and keys [H, n, 2, dk]: permute both; its
-//   to_queries.weight, norm.*, values.weight are query_proj.weight, norm.*, values.weight here.
+// Source: Lample, Sablayrolles, Ranzato, Denoyer, Jegou, "Large Memory Layers with Product Keys", 2019,
+//   section 3, equations 1 to 3.
+// Deviations: a layer norm of each query half, as in the Python package product-key-memory, where the paper
+//   has a batch norm over all query channels (a scale and a shift at inference: fold it into query_proj, set
+//   query_bias, and take norm none). Sub-keys start uniform in +-1/sqrt(dk), values normal with deviation
+//   1/sqrt(dv).
+// Checkpoints: XLM and facebookresearch/memory have this order already (keys [H, 2, n, dk]: the first two
+//   dimensions are one here). The Python package orders query rows (half, head, dk) and keys [H, n, 2, dk]:
+//   permute both; its to_queries.weight, norm.*, values.weight are query_proj.weight, norm.*, values.weight
+//   here.
 template <class T, class Backend = default_backend<product_key_read>>
 class product_key : public row_wise<product_key<T, Backend>, T> {
  public:

@@ -11,10 +11,11 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// The k best pairs of s1[i] + s2[j]: value descending, then id = i n2 + j ascending. NaN counts as -infinity; a sum at
-// -infinity is never selected, and places left over get id -1 and value -infinity.
+// The k best pairs of s1[i] + s2[j]: value descending, then id = i n2 + j ascending. NaN counts as -infinity;
+// a sum at -infinity is never selected; places left over get id -1, value -infinity.
 //   s1 [n1], s2 [n2] -> best [k], ids [k]
-// Values equal those of brute force bit for bit. Ids may differ between pairs whose sums are equal only by rounding.
+// Values equal those of brute force bit for bit. Ids may differ between pairs whose sums are equal by
+// rounding only.
 struct product_key_select {};
 
 enum class product_key_gate {
@@ -23,9 +24,11 @@ enum class product_key_gate {
 };
 
 // Reads the values under the selected keys; per head h, with q = [q1; q2]:
-//   s1 = K[h, 0] q1,  s2 = K[h, 1] q2,  (v, id) = product_key_select(s1, s2),  w = gate(v),  y = sum_h sum_m w[m] V[id[m]]
-//   Q [R, 2 H dk] (head, half, dk)      K [2 H, n, dk]      V [n^2, dv]      Y [R, dv]      K, V of any storage type
-// 4 H n dk + 2 H k dv flops and the selection per row. Row-stable. A row of NaN queries selects nothing and reads 0.
+//   s1 = K[h, 0] q1,  s2 = K[h, 1] q2,  (v, id) = product_key_select(s1, s2),  w = gate(v)
+//   y = sum over h and m of w[m] V[id[m]]
+//   Q [R, 2 H dk] (head, half, dk)    K [2 H, n, dk]    V [n^2, dv]    Y [R, dv]    K, V of any storage type
+// 4 H n dk + 2 H k dv flops and the selection per row. Row-stable. A query of NaN selects nothing and reads
+// zeros.
 struct product_key_read {};
 
 // Layer norm of rows, in place: x <- (x - mean) / sqrt(variance + epsilon) * w + b      X [R, D]   w, b [D]

@@ -183,7 +183,8 @@ TEST_CASE("double rows survive storage as double") {
 
 TEST_CASE("stored_as: shape, error of each format, and what it refuses") {
   const weight w = filled_weight({3, 2, 64}, [r = random_stream(1, 1)]() mutable { return r.normal(); });
-  // Half a step and the rounding of the scale, relative to the largest value of a row; q4_0 clips the end opposite to that value by a whole step.
+  // Half a step and the rounding of the scale, relative to the largest value of a row; q4_0 clips the end
+  // opposite to that value by a whole step.
   const std::map<dtype, double> bound{
       {dtype::f32, 0},          {dtype::f64, 0},          {dtype::bf16, 1.0 / 256}, {dtype::f16, 1.0 / 2048},
       {dtype::q8_0, 1.0 / 225}, {dtype::q4_0, 1.0 / 7.9}, {dtype::q4_1, 1.0 / 14.9}};

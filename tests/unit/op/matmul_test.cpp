@@ -17,8 +17,8 @@ namespace {
 
 constexpr dtype all_types[] = {dtype::f32,  dtype::f64,  dtype::bf16, dtype::f16,
                                dtype::q8_0, dtype::q4_0, dtype::q4_1};
-// Bits are promised for the architecture that a unit is built for. In a unit with FMA, gcc contracts the products and
-// sums of the narrower architectures as it likes.
+// Bits are promised for the architecture that a unit is built for. In a unit with FMA, gcc contracts the
+// products and sums of the narrower architectures as it likes.
 using bit_stable_archs = std::tuple<simd::scalar, simd::native>;
 
 constexpr placement ugly{.gap = 3, .shift = 1};

@@ -68,8 +68,8 @@ struct kernel<lstm_recurrence, cpu<Arch>> {
   }
 
  private:
-  // z = p + W h. One pack of outputs at a time: their partial sums stay in registers and are added across lanes
-  // together, which a small H needs most.
+  // z = p + W h. One pack of outputs at a time: their partial sums stay in registers and are added across
+  // lanes together, which matters most where H is small.
   template <class T>
   static void add_product(const T* W, const T* p, row_view<const T> h, row_view<T> z) noexcept {
     using P = simd::pack<T, Arch>;

@@ -17,8 +17,9 @@ inline void prefetch(const void* p) {
 }
 }  // namespace detail
 
-// Only pairs of ranks (p, q) with (p + 1)(q + 1) <= k can be among the k best: any other has k pairs above it, and
-// rounding of sums is monotone. Of those, a sum below the corner of any p x q rectangle of k pairs is out as well.
+// Only pairs of ranks (p, q) with (p + 1)(q + 1) <= k can be among the k best: any other has k pairs above
+// it, and rounding of sums is monotone. Of those, a sum below the corner of a p x q rectangle of k pairs is
+// out as well.
 template <class Arch>
 struct kernel<product_key_select, cpu<Arch>> {
   template <class T>
@@ -100,8 +101,8 @@ struct kernel<product_key_read, cpu<Arch>> {
     return weight(K.row(half * K.dim(1)), {K.dim(1), K.dim(2), 1}, 2, K.type(), nullptr);
   }
 
-  // y = sum of w[m] V[ids[m]] in the order of m. The list of ids goes on to `end`, so that the rows of the next queries
-  // are on their way from memory while this one is summed.
+  // y = sum of w[m] V[ids[m]] in the order of m. The list of ids goes on to `end`, so that the rows of the
+  // next queries are on their way from memory while this one is summed.
   template <dtype D, class T>
   static void bag(const weight& V, row_view<const T> w, row_view<const index_t> ids, const index_t* end,
                   row_view<T> y) noexcept {

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Running product_key_select for its tests.
+#pragma once
+#include <mneme/backend/cpu/product_key.hpp>
+
+#include "laws/matrix.hpp"
+
+namespace product_key_test {
+
+using namespace mneme;
+using mneme_test::matrix;
+
+inline constexpr mneme_test::placement ugly{.gap = 3, .shift = 1};
+
+template <class T>
+struct selection {
+  std::vector<T> value;
+  std::vector<index_t> id;
+};
+template <class Backend, class T>
+selection<T> selected(const matrix<T>& s1, const matrix<T>& s2, index_t k) {
+  const auto n = static_cast<std::size_t>(k);
+  selection<T> s{std::vector<T>(n, T(7)), std::vector<index_t>(n, 7)};
+  context ctx;
+  kernel<product_key_select, Backend>::template run<T>(ctx, s1.view()[0], s2.view()[0], row_view<T>(s.value),
+                                                       row_view<index_t>(s.id));
+  return s;
+}
+
+}  // namespace product_key_test
