@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 # A leg is one way to compile tests; several live in one build tree, so that one ctest run sums them up.
 #   native   the machine's instruction set
-#   scalar   MNEME_NO_SIMD, the compiler's default instruction set, assertions
-#   asan     native with AddressSanitizer, UndefinedBehaviorSanitizer and assertions
+#   scalar   MNEME_NO_SIMD, the compiler's default instruction set, assertions, not optimised
+#   asan     native with AddressSanitizer, UndefinedBehaviorSanitizer and assertions, not optimised
 #   tsan     native with ThreadSanitizer
+# Optimising the two would double the time they take to compile; preset `scalar` does it for the first.
 function(mneme_add_leg leg)
   set(target mneme_leg_${leg})
   add_library(${target} INTERFACE)
   target_link_libraries(${target} INTERFACE mneme_test_base $<TARGET_NAME_IF_EXISTS:OpenMP::OpenMP_CXX>)
   if(leg STREQUAL scalar)
     target_compile_definitions(${target} INTERFACE MNEME_NO_SIMD)
-    target_compile_options(${target} INTERFACE -UNDEBUG)
+    target_compile_options(${target} INTERFACE -O0 -UNDEBUG)
   else()
     target_link_libraries(${target} INTERFACE mneme_architecture)
   endif()
   if(leg STREQUAL asan)
     set(flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_compile_definitions(${target} INTERFACE _GLIBCXX_ASSERTIONS)
-    target_compile_options(${target} INTERFACE -O0 -g1 -UNDEBUG ${flags}) # -O1 takes twice as long to compile
+    target_compile_options(${target} INTERFACE -O0 -g1 -UNDEBUG ${flags})
     target_link_options(${target} INTERFACE ${flags})
   elseif(leg STREQUAL tsan)
     target_compile_options(${target} INTERFACE -O1 -g1 -fsanitize=thread)

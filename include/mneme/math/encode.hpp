@@ -81,6 +81,9 @@ void encode_row(dtype type, const T* x, index_t n, std::byte* out) {
 inline weight stored_as(const weight& w, dtype type) {
   if (w.type() == type) return w;
   if (w.type() != dtype::f32) fail(message("cannot re-encode a ", info(w.type()).name, " weight, expected F32"));
+  if (w.cols() % info(type).block != 0)
+    fail(message("a row of ", w.cols(), " columns does not fill blocks of ", info(type).block, " (",
+                 info(type).name, ")"));
   const index_t bytes = row_bytes(type, w.cols());
   buffer<std::byte> encoded(w.rows() * bytes);
   for (index_t r = 0; r < w.rows(); ++r)

@@ -44,7 +44,7 @@ struct candidate_list {
   }
   // Room for n candidates.
   static candidate_list with_room(context::frame& scratch, index_t n) {
-    constexpr index_t overrun = 64;  // no architecture has wider packs
+    constexpr index_t overrun = 64;  // four packs of 16: no architecture has wider ones
     return {scratch.row<T>(n + overrun).data(), scratch.row<index_t>(n).data()};
   }
 };

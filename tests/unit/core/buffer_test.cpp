@@ -85,6 +85,9 @@ TEST_CASE("copy assignment that does not fit allocates once, where the target li
   CHECK(target == source);
   CHECK(where.allocations == 2);
   CHECK(where.live == 50 * sizeof(int));
+  buffer<int> empty(0, 0, where.here());
+  empty = source;
+  CHECK(where.allocations == 3);
 }
 
 TEST_CASE("a copy lives where its source lives") {

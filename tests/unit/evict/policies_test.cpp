@@ -12,6 +12,7 @@
 using namespace mneme;
 using mneme_test::matrix;
 using mneme_test::rule;
+using mneme_test::sharpened;
 using mneme_test::simulation;
 
 namespace {
@@ -73,28 +74,38 @@ TEMPLATE_TEST_CASE("policies keep what they say", "", evict::window, evict::sink
     for (index_t C : {1, 2, 3, 5, 8, 16}) {
       CAPTURE(TestType::name, c.heads, c.kv_heads, C);
       c.capacity = C;
-      compare(kv_attention<double, TestType>(c, 3), rule_of<TestType>, 80);
+      compare(sharpened<kv_attention<double, TestType>>(c, 3), rule_of<TestType>, 80);
     }
 }
 
 TEMPLATE_TEST_CASE("policies keep what they say with the reference kernels", "", evict::h2o, evict::tova) {
   auto c = shapes[2];
-  c.capacity = 8;
+  c.capacity = 16;
   using cached = kv_attention<double, TestType, store::contiguous<store::f32>, reference>;
-  compare(cached(c, 3), rule_of<TestType>, 60);
+  compare(sharpened<cached>(c, 3), rule_of<TestType>, 60);
 }
 
 TEMPLATE_TEST_CASE("policies keep what they say in float32", "", evict::window, evict::sinks, evict::h2o,
                    evict::tova) {
   auto c = shapes[2];
-  c.capacity = 8;
-  compare(kv_attention<float, TestType>(c, 5), rule_of<TestType>, 60);
+  c.capacity = 16;
+  compare(sharpened<kv_attention<float, TestType>>(c, 5), rule_of<TestType>, 60);
+}
+
+TEMPLATE_TEST_CASE("lists choose on their own or all together", "", evict::h2o, evict::tova) {
+  auto c = shapes[2];
+  c.capacity = 16;
+  const auto m = sharpened<kv_attention<float, TestType>>(c, 5);
+  context ctx;
+  auto s = m.init();
+  observe(m, ctx, s, mneme_test::random_rows<float>(60, m.d_in(), 0, 17));
+  CHECK((m.live(s, 0) == m.live(s, 1)) == (TestType::where == evict::scope::layer));
 }
 
 TEST_CASE("the full cache keeps everything") {
   for (kv_attention_config c : shapes) {
     c.capacity = 3;  // ignored
-    const kv_attention<double> m(c, 3);
+    const auto m = sharpened<kv_attention<double>>(c, 3);
     CHECK(m.capacity() == 0);
     compare(m, rule::full, 100);
   }

@@ -19,6 +19,15 @@ inline double dot(const double* a, const row& b) {
   return s;
 }
 
+// A seeded kv_attention with longer queries: those of the seed attend almost evenly, and age alone decides.
+template <class M>
+M sharpened(const mneme::kv_attention_config& c, std::uint64_t seed) {
+  M m(c, seed);
+  float* q = mneme::edit<float>(m.weights().q_proj);
+  for (index_t i = 0; i < m.weights().q_proj.size(); ++i) q[i] *= 10;
+  return m;
+}
+
 enum class rule { full, window, sinks, h2o, tova };
 
 class simulation {

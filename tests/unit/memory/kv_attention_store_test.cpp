@@ -62,7 +62,8 @@ void compare(rule policy) {
   for (index_t C : {1, 4, 9})
     for (index_t head_dim : {6, 40}) {
       CAPTURE(Policy::name, Codec::name, C, head_dim);
-      const M m({.d_model = 9, .heads = 4, .kv_heads = 2, .head_dim = head_dim, .capacity = C}, 6);
+      const M m = mneme_test::sharpened<M>(
+          {.d_model = 9, .heads = 4, .kv_heads = 2, .head_dim = head_dim, .capacity = C}, 6);
       simulation expected(policy, m);
       expected.round_stored = rounded<Codec::type>;
       const auto X = random_rows<double>(60, 9, 0, 21);

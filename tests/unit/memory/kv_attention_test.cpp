@@ -113,7 +113,7 @@ TEST_CASE("a fork of a cache continues identically") {
 
 TEMPLATE_TEST_CASE("read attends as the next token would and changes nothing", "", evict::full, evict::h2o) {
   const kv_attention_config c{.d_model = 10, .heads = 4, .kv_heads = 2, .head_dim = 6, .capacity = 5};
-  const kv_attention<double, TestType> m(c, 8);
+  const auto m = mneme_test::sharpened<kv_attention<double, TestType>>(c, 8);
   mneme_test::simulation expected(TestType::bounded ? mneme_test::rule::h2o : mneme_test::rule::full, m);
   const auto X = random_rows<double>(31, 10, 0, 4);
   std::vector<double> y(10);

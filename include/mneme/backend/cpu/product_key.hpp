@@ -133,9 +133,9 @@ struct kernel<product_key_read, cpu<Arch>> {
     P sum[N * packs];
     for (auto& s : sum) s = P(T(0));
     for (index_t m = 0; m < ids.size(); ++m) {
-      if (const index_t* next = ids.data() + m + ahead; next < end && *next >= 0)
+      if (const index_t* id = ids.data() + m; end - id > ahead && id[ahead] >= 0)
         for (index_t b = 0; b < bytes; b += 64)
-          detail::prefetch(static_cast<const std::byte*>(V.row(*next)) + at + b);
+          detail::prefetch(static_cast<const std::byte*>(V.row(id[ahead])) + at + b);
       if (ids[m] < 0) continue;
       const auto* row = static_cast<const std::byte*>(V.row(ids[m])) + at;
       for (int g = 0; g < N; ++g) {

@@ -67,6 +67,19 @@ TEST_CASE("a chain gives the last rows in blocks of any size") {
     }
 }
 
+TEST_CASE("blocks of rows share out the outputs that are wanted") {
+  const table<float> X(10, 1);
+  table<float> Y(4, 1);
+  std::vector<std::pair<index_t, index_t>> sizes;  // rows in, rows out
+  const float* next = Y.all.data();
+  for_row_blocks(3, X.view(), Y.view(), [&](auto x, auto y) {
+    sizes.push_back({x.rows(), y.rows()});
+    CHECK(y.data() == next);
+    next += y.rows();
+  });
+  CHECK(sizes == std::vector<std::pair<index_t, index_t>>{{3, 0}, {3, 0}, {3, 3}, {1, 1}});
+}
+
 TEST_CASE("a chain scans lanes of any length") {
   const model_t m = model();
   struct stretch {
