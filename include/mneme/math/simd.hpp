@@ -150,6 +150,14 @@ using batch = xsimd::batch<T, A>;
 
 template <class T, class A>
 batch<T, A> fma(batch<T, A> a, batch<T, A> b, batch<T, A> c) {
+#if defined(__FMA__)
+  // xsimd multiplies and adds for architectures without FMA; a compiler that may fuse would then do so here and not
+  // there, and one sum would have different bits in two code paths.
+  if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 4) return _mm_fmadd_ps(a, b, c);
+  if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 8) return _mm256_fmadd_ps(a, b, c);
+  if constexpr (std::is_same_v<T, double> && batch<T, A>::size == 2) return _mm_fmadd_pd(a, b, c);
+  if constexpr (std::is_same_v<T, double> && batch<T, A>::size == 4) return _mm256_fmadd_pd(a, b, c);
+#endif
   return xsimd::fma(a, b, c);
 }
 template <class T, class A>
