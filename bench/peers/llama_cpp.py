@@ -95,7 +95,7 @@ def mneme(args, threads):
         subprocess.run(
             [args.mneme, "--model", args.model, "--text", args.text,
              "--tokens", str(args.tokens), "--policy", "full",
-             "--capacity", "0", "--threads", str(threads),
+             "--threads", str(threads),
              "--json", str(out)], check=True, stdout=subprocess.DEVNULL)
         return json.loads(out.read_text())["runs"][0]
 
