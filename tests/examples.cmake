@@ -12,7 +12,7 @@ foreach(test IN LISTS tests)
     list(APPEND sources "${part}")
   endif()
 endforeach()
-foreach(leg IN LISTS MNEME_UNIT_LEGS)
+foreach(leg IN ITEMS ${main_unit_leg})
   mneme_add_catch_program(unit_examples ${leg} LABEL unit SOURCES ${sources})
   target_link_libraries(mneme_unit_examples_${leg} PRIVATE PkgConfig::PCRE2 nlohmann_json::nlohmann_json)
   target_compile_definitions(mneme_unit_examples_${leg} PRIVATE MNEME_STREAM="$<TARGET_FILE:mneme-stream>")
@@ -35,7 +35,7 @@ set(MNEME_MODEL "${folder}/SmolLM2-135M-Instruct.Q4_1.gguf" CACHE FILEPATH
 function(mneme_add_model_test name)
   add_test(NAME "model: ${name}" COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/model/with_model.sh" ${ARGN})
   set_tests_properties(
-    "model: ${name}" PROPERTIES LABELS model TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "MNEME_MODEL=${MNEME_MODEL}"
+    "model: ${name}" PROPERTIES LABELS model COST 1000 TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "MNEME_MODEL=${MNEME_MODEL}"
   )
 endfunction()
 

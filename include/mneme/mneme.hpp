@@ -13,6 +13,7 @@
 #include "core/dtype.hpp"
 #include "core/error.hpp"
 #include "core/fields.hpp"
+#include "core/lane_wise.hpp"
 #include "core/leaf.hpp"
 #include "core/row_wise.hpp"
 #include "core/scan.hpp"

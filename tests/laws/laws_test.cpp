@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 
 namespace mneme_test {
 namespace {
@@ -23,7 +24,7 @@ void holds(const law& l, const std::vector<any_subject>& on, const char* prefix 
   std::printf("%s%-15s %4zu subjects %8zu checks %7.2f s (seed %llu)\n", prefix, l.name, examined, checks,
               took.count(), static_cast<unsigned long long>(law_seed));
   std::fflush(stdout);
-  CHECK(checks > 0);
+  if (!std::getenv("MNEME_LAWS_OF")) CHECK(checks > 0);
 }
 void holds(findings (*examine)(const any_subject&)) {
   for (const law& l : all_laws)

@@ -31,9 +31,9 @@ void add_samples(std::vector<any_subject>& all) {
     int number = 0;
     for (const auto& c : M::samples()) {
       const M m(c, weight_seed);
-      auto s = make_subject(
-          Family::name() + (sizeof(T) == 8 ? "<double> #" : "<float> #") + std::to_string(number++), m,
-          twin_of<oracle>(m, c));
+      std::string name = Family::name();
+      name.append(sizeof(T) == 8 ? "<double> #" : "<float> #").append(std::to_string(number++));
+      auto s = make_subject(std::move(name), m, twin_of<oracle>(m, c));
       if constexpr (requires { typename Family::template unbounded<T>; })
         s.unbounded = twin_of<typename Family::template unbounded<T>>(m, c);
       all.push_back(std::move(s));

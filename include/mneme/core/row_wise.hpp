@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // row_wise: the base of memories without a past (linear, norm, gate, embedding).
 #pragma once
+#include "lane_wise.hpp"
 #include "scan.hpp"
 
 namespace mneme::inline MNEME_ABI {
@@ -28,16 +29,7 @@ class row_wise {
     state none;
     if (X.rows() == Y.rows()) return scan(ctx, none, X, Y);
     context::frame scratch(ctx);
-    const auto wanted = scratch.mat<Input>(Y.rows(), X.cols());
-    index_t x = 0, y = 0;
-    for (const auto& l : lanes) {
-      x += l.rows;
-      for (index_t i = 0; i < l.outs; ++i) {
-        const auto from = X[x - l.outs + i];
-        std::copy(from.begin(), from.end(), wanted[y++].begin());
-      }
-    }
-    if (y > 0) self().map(ctx, wanted, Y);
+    if (Y.rows() > 0) self().map(ctx, needed(scratch, lanes, X), Y);
   }
 
  private:

@@ -5,9 +5,11 @@
 #include "dtype.hpp"
 #include "error.hpp"
 
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string_view>
 
 namespace mneme::inline MNEME_ABI {
@@ -60,11 +62,7 @@ class weight {
   bool shared() const { return owner_.use_count() > 1; }
   explicit operator bool() const { return data_ != nullptr; }
 
-  std::string shape_text() const {
-    std::string s = "[";
-    for (int i = 0; i < rank_; ++i) s += (i ? ", " : "") + std::to_string(dim(i));
-    return s + "]";
-  }
+  std::span<const index_t> shape() const { return {shape_.data(), static_cast<std::size_t>(rank_)}; }
 
   // Two weights are equal if shape, type and bytes are.
   friend bool operator==(const weight& a, const weight& b) {
@@ -84,17 +82,29 @@ class weight {
   std::shared_ptr<const void> owner_;
 };
 
-// An error unless w has this shape; `name` is the tensor's name in checkpoints.
-inline status expect_shape(std::string_view name, const weight& w, std::initializer_list<index_t> shape) {
-  bool same = w.rank() == static_cast<int>(shape.size());
-  std::string expected_text;
-  int i = 0;
-  for (index_t d : shape) {
-    same = same && w.dim(i++) == d;
-    expected_text += (expected_text.empty() ? "[" : ", ") + std::to_string(d);
+// Rows [from, from + count) of a matrix, sharing its bytes.
+inline weight rows_of(const weight& w, index_t from, index_t count) {
+  return {w.row(from), {count, w.cols(), 1}, 2, w.type(), std::make_shared<const weight>(w)};
+}
+
+// "[3, 5]"
+template <class Numbers>
+std::string shape_text(const Numbers& shape) {
+  std::string s = "[";
+  for (const auto d : shape) {
+    if (s.size() > 1) s += ", ";
+    s += std::to_string(d);
   }
-  if (same) return {};
-  return message("tensor ", std::string(name), " has shape ", w.shape_text(), ", expected ", expected_text, "]");
+  return s + "]";
+}
+
+// An error unless w has this shape; `name` is the tensor's name in checkpoints.
+inline status expect_shape(std::string_view name, const weight& w, std::span<const index_t> shape) {
+  if (std::ranges::equal(w.shape(), shape)) return {};
+  return message("tensor ", std::string(name), " has shape ", shape_text(w.shape()), ", expected ", shape_text(shape));
+}
+inline status expect_shape(std::string_view name, const weight& w, std::initializer_list<index_t> shape) {
+  return expect_shape(name, w, std::span(shape.begin(), shape.size()));
 }
 
 // Elements of a weight stored as T (float or double). Precondition: w.type() == dtype_of<T>.

@@ -67,13 +67,6 @@ inline std::string shown(std::string_view name) {
   return s + (name.size() > longest ? "...\"" : "\"");
 }
 
-template <class Numbers>
-std::string shape_text(const Numbers& shape) {
-  std::string s = "[";
-  for (const auto n : shape) s += (s.size() > 1 ? ", " : "") + std::to_string(n);
-  return s + "]";
-}
-
 // A weight over bytes of a file. Shares them with `owner` unless that is null or their place does not suit
 // their type: kernels read floats in place. Precondition: the bytes are as many as shape and type ask for,
 // rows fill blocks.

@@ -45,7 +45,7 @@ inline expected<weight> weight_from(const safetensors_file& file, const std::str
   };
   const auto type = weight_type(t.type);
   if (!type) return trouble("floating-point elements");
-  if (present.rank() > 0 && t.shape != shape_of(present)) return trouble("shape " + present.shape_text());
+  if (present.rank() > 0 && t.shape != shape_of(present)) return trouble("shape " + shape_text(present.shape()));
   if (t.shape.empty() || t.shape.size() > 3) return trouble("1 to 3 dimensions");
   std::array<index_t, 3> shape{1, 1, 1};
   std::copy(t.shape.begin(), t.shape.end(), shape.begin());
@@ -110,7 +110,7 @@ template <class P>
 std::string weights_fingerprint(const P& params) {
   std::uint64_t h = 0;
   detail::visit_weights(params, "", [&](const std::string& name, const weight& w) {
-    const std::string head = name + '\0' + info(w.type()).name + w.shape_text();
+    const std::string head = name + '\0' + info(w.type()).name + shape_text(w.shape());
     h = hash64(detail::bytes_of(w), hash64(std::as_bytes(std::span(head)), h));
   });
   return hex(h);

@@ -3,8 +3,7 @@
 #include "../backend/dispatch.hpp"
 #include "../core/row_wise.hpp"
 #include "../math/decode.hpp"
-#include "../math/encode.hpp"
-#include "../math/random.hpp"
+#include "../math/tensor_plan.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -28,17 +27,23 @@ class embedding : public row_wise<embedding<T, Backend>, T, token_id> {
   using params = embedding_params;
   static constexpr bool row_stable = true;
 
-  explicit embedding(config c, std::uint64_t seed = 0) : embedding(c, initial(c, seed)) {}
-  // Fails if the table has another shape than the config asks for.
-  embedding(config c, params p) : config_(c), params_(std::move(p)) {
-    check(c).or_fail();
-    expect_shape("weight", params_.weight, {c.vocabulary, c.d_model}).or_fail();
-  }
+  explicit embedding(config c, std::uint64_t seed = 0) : embedding(c, tensors(checked(c)).seeded(seed)) {}
+  // Fails if a tensor has another shape than the config asks for.
+  embedding(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.vocabulary < 1 || c.d_model < 1)
       return message("embedding: vocabulary is ", c.vocabulary, " and d_model is ", c.d_model,
                      ", expected at least 1");
+    if (c.d_model % info(c.storage).block != 0)
+      return message("embedding: d_model is ", c.d_model, ", expected a multiple of ", info(c.storage).block, " (",
+                     info(c.storage).name, ")");
     return {};
+  }
+
+  static tensor_plan<params> tensors(const config& c) {
+    tensor_plan<params> t;
+    t.add(&params::weight, {c.vocabulary, c.d_model}, starts::normal(1), c.storage);
+    return t;
   }
 
   index_t d_in() const { return 1; }
@@ -66,10 +71,9 @@ class embedding : public row_wise<embedding<T, Backend>, T, token_id> {
   }
 
  private:
-  static params initial(const config& c, std::uint64_t seed) {
+  static config checked(const config& c) {
     check(c).or_fail();
-    random_stream r(seed, 0);
-    return {stored_as(filled_weight({c.vocabulary, c.d_model}, [&] { return r.normal(); }), c.storage)};
+    return c;
   }
 
   config config_;

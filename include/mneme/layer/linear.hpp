@@ -2,9 +2,8 @@
 #pragma once
 #include "../backend/cpu/matmul.hpp"
 #include "../core/row_wise.hpp"
-#include "../math/encode.hpp"
-#include "../math/random.hpp"
-#include "../math/vector.hpp"
+#include "../math/bias.hpp"
+#include "../math/tensor_plan.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -32,17 +31,23 @@ class linear : public row_wise<linear<T, Backend>, T> {
   using params = linear_params;
   static constexpr bool row_stable = true;
 
-  explicit linear(config c, std::uint64_t seed = 0) : linear(c, initial(c, seed)) {}
+  explicit linear(config c, std::uint64_t seed = 0) : linear(c, tensors(checked(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  linear(config c, params p) : config_(c), params_(std::move(p)) {
-    check(c).or_fail();
-    expect_shape("weight", params_.weight, {c.d_out, c.d_in}).or_fail();
-    if (c.bias) expect_shape("bias", params_.bias, {c.d_out}).or_fail();
-  }
+  linear(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_in < 1 || c.d_out < 1)
       return message("linear: d_in is ", c.d_in, " and d_out is ", c.d_out, ", expected at least 1");
+    if (c.d_in % info(c.storage).block != 0)
+      return message("linear: d_in is ", c.d_in, ", expected a multiple of ", info(c.storage).block, " (",
+                     info(c.storage).name, ")");
     return {};
+  }
+
+  static tensor_plan<params> tensors(const config& c) {
+    tensor_plan<params> t;
+    t.add(&params::weight, {c.d_out, c.d_in}, c.storage);
+    if (c.bias) t.add(&params::bias, {c.d_out}, starts::uniform(c.d_in));
+    return t;
   }
 
   index_t d_in() const { return config_.d_in; }
@@ -53,7 +58,7 @@ class linear : public row_wise<linear<T, Backend>, T> {
 
   void map(context& ctx, mat_view<const T> X, mat_view<T> Y) const noexcept {
     kernel<matmul, Backend>::template run<T>(ctx, params_.weight, X, Y);
-    if (config_.bias) add_bias(ctx, Y);
+    if (config_.bias) add_bias<typename arch_of<Backend>::type>(ctx, params_.bias, Y);
   }
 
   static std::vector<config> samples() {
@@ -65,23 +70,9 @@ class linear : public row_wise<linear<T, Backend>, T> {
   }
 
  private:
-  static params initial(const config& c, std::uint64_t seed) {
+  static config checked(const config& c) {
     check(c).or_fail();
-    params p{stored_as(uniform_weight({c.d_out, c.d_in}, c.d_in, random_stream(seed, 0)), c.storage), {}};
-    if (c.bias) p.bias = uniform_weight({c.d_out}, c.d_in, random_stream(seed, 1));
-    return p;
-  }
-  void add_bias(context& ctx, mat_view<T> Y) const noexcept {
-    using arch = typename arch_of<Backend>::type;
-    context::frame scratch(ctx);
-    const auto b = scratch.row<T>(d_out());
-    decode_row<arch>(params_.bias.type(), params_.bias.data(), d_out(), b.data());
-    for (index_t r = 0; r < Y.rows(); ++r) {
-      T* y = Y[r].data();
-      for_packs<T, arch>(d_out(), [&]<class P>(index_t i) {
-        simd::store(y + i, simd::load<P>(y + i) + simd::load<P>(b.data() + i));
-      });
-    }
+    return c;
   }
 
   config config_;

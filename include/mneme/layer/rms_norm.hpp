@@ -2,7 +2,7 @@
 #pragma once
 #include "../backend/cpu/rms_norm.hpp"
 #include "../core/row_wise.hpp"
-#include "../math/random.hpp"
+#include "../math/tensor_plan.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -26,15 +26,19 @@ class rms_norm : public row_wise<rms_norm<T, Backend>, T> {
   using params = rms_norm_params;
   static constexpr bool row_stable = true;
 
-  explicit rms_norm(config c, std::uint64_t seed = 0) : rms_norm(c, initial(c, seed)) {}
-  rms_norm(config c, params p) : config_(c), params_(std::move(p)) {
-    check(c).or_fail();
-    expect_shape("weight", params_.weight, {c.d_model}).or_fail();
-  }
+  explicit rms_norm(config c, std::uint64_t seed = 0) : rms_norm(c, tensors(checked(c)).seeded(seed)) {}
+  // Fails if a tensor has another shape than the config asks for.
+  rms_norm(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_model < 1) return message("rms_norm: d_model is ", c.d_model, ", expected at least 1");
     if (!(c.epsilon >= 0)) return message("rms_norm: epsilon is ", c.epsilon, ", expected at least 0");
     return {};
+  }
+
+  static tensor_plan<params> tensors(const config& c) {
+    tensor_plan<params> t;
+    t.add(&params::weight, {c.d_model}, [](random_stream& draw, index_t) { return draw.uniform(0.5, 1.5); });
+    return t;
   }
 
   index_t d_in() const { return config_.d_model; }
@@ -50,10 +54,9 @@ class rms_norm : public row_wise<rms_norm<T, Backend>, T> {
   static std::vector<config> samples() { return {{.d_model = 1}, {.d_model = 33}, {.d_model = 64, .epsilon = 1e-6}}; }
 
  private:
-  static params initial(const config& c, std::uint64_t seed) {
+  static config checked(const config& c) {
     check(c).or_fail();
-    random_stream r(seed, 0);
-    return {filled_weight({c.d_model}, [&] { return r.uniform(0.5, 1.5); })};
+    return c;
   }
 
   config config_;

@@ -3,7 +3,7 @@
 #include "../backend/cpu/causal_conv.hpp"
 #include "../core/scan.hpp"
 #include "../math/decode.hpp"
-#include "../math/random.hpp"
+#include "../math/tensor_plan.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -21,27 +21,6 @@ struct short_conv_params {
     f("bias", p.bias...);
   }
 };
-
-namespace detail {
-// All elements of a weight as T, in a table [rows, cols] that kernels can read.
-template <class T>
-weight decoded(const weight& w) {
-  weight table = weight::zeros<T>(w.rows(), w.cols());
-  T* out = edit<T>(table);
-  for (index_t r = 0; r < w.rows(); ++r)
-    decode_row<simd::scalar>(w.type(), w.row(r), w.cols(), out + r * w.cols());
-  return table;
-}
-template <class T>
-weight transposed(const weight& table) {
-  weight result = weight::zeros<T>(table.cols(), table.rows());
-  const T* from = data<T>(table);
-  T* to = edit<T>(result);
-  for (index_t r = 0; r < table.rows(); ++r)
-    for (index_t c = 0; c < table.cols(); ++c) to[c * table.rows() + r] = from[r * table.cols() + c];
-  return result;
-}
-}  // namespace detail
 
 // Short causal convolution, channel by channel.
 //   y_t[c] = act(bias[c] + sum_j w[c, j] x_t-width+1+j[c]), act silu or the identity      x, y [channels]
@@ -63,21 +42,24 @@ class short_conv {
     static constexpr void fields(auto&& f, auto&... s) { f("conv", s.conv...); }
   };
 
-  explicit short_conv(config c, std::uint64_t seed = 0) : short_conv(c, initial(c, seed)) {}
+  explicit short_conv(config c, std::uint64_t seed = 0) : short_conv(c, tensors(checked(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  short_conv(config c, params p) : config_(c), params_(std::move(p)) {
-    check(c).or_fail();
-    expect_shape("weight", params_.weight, {c.channels, 1, c.width}).or_fail();
-    taps_ = detail::transposed<T>(detail::decoded<T>(params_.weight));
-    if (!c.bias) return;
-    expect_shape("bias", params_.bias, {c.channels}).or_fail();
-    bias_ = detail::decoded<T>(params_.bias);
+  short_conv(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {
+    taps_ = transposed<T>(decoded<T>(params_.weight));
+    if (c.bias) bias_ = decoded<T>(params_.bias);
   }
   static status check(const config& c) {
     if (c.channels < 1 || c.width < 1)
       return message("short_conv: channels is ", c.channels, " and width is ", c.width,
                      ", expected at least 1");
     return {};
+  }
+
+  static tensor_plan<params> tensors(const config& c) {
+    tensor_plan<params> t;
+    t.add(&params::weight, {c.channels, 1, c.width});
+    if (c.bias) t.add(&params::bias, {c.channels}, starts::uniform(c.width));
+    return t;
   }
 
   index_t d_in() const { return config_.channels; }
@@ -110,11 +92,9 @@ class short_conv {
   }
 
  private:
-  static params initial(const config& c, std::uint64_t seed) {
+  static config checked(const config& c) {
     check(c).or_fail();
-    params p{uniform_weight({c.channels, 1, c.width}, c.width, random_stream(seed, 0)), {}};
-    if (c.bias) p.bias = uniform_weight({c.channels}, c.width, random_stream(seed, 1));
-    return p;
+    return c;
   }
 
   config config_;

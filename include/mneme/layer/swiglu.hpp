@@ -3,8 +3,7 @@
 #include "../backend/cpu/gate.hpp"
 #include "../backend/cpu/matmul.hpp"
 #include "../core/row_wise.hpp"
-#include "../math/encode.hpp"
-#include "../math/random.hpp"
+#include "../math/tensor_plan.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -33,18 +32,24 @@ class swiglu : public row_wise<swiglu<T, Backend>, T> {
   using params = swiglu_params;
   static constexpr bool row_stable = true;
 
-  explicit swiglu(config c, std::uint64_t seed = 0) : swiglu(c, initial(c, seed)) {}
+  explicit swiglu(config c, std::uint64_t seed = 0) : swiglu(c, tensors(checked(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  swiglu(config c, params p) : config_(c), params_(std::move(p)) {
-    check(c).or_fail();
-    expect_shape("gate_proj.weight", params_.gate_proj, {c.d_hidden, c.d_model}).or_fail();
-    expect_shape("up_proj.weight", params_.up_proj, {c.d_hidden, c.d_model}).or_fail();
-    expect_shape("down_proj.weight", params_.down_proj, {c.d_model, c.d_hidden}).or_fail();
-  }
+  swiglu(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_model < 1 || c.d_hidden < 1)
       return message("swiglu: d_model is ", c.d_model, " and d_hidden is ", c.d_hidden, ", expected at least 1");
+    if (c.d_model % info(c.storage).block != 0 || c.d_hidden % info(c.storage).block != 0)
+      return message("swiglu: d_model is ", c.d_model, " and d_hidden is ", c.d_hidden, ", expected multiples of ",
+                     info(c.storage).block, " (", info(c.storage).name, ")");
     return {};
+  }
+
+  static tensor_plan<params> tensors(const config& c) {
+    tensor_plan<params> t;
+    t.add(&params::gate_proj, {c.d_hidden, c.d_model}, c.storage);
+    t.add(&params::up_proj, {c.d_hidden, c.d_model}, c.storage);
+    t.add(&params::down_proj, {c.d_model, c.d_hidden}, c.storage);
+    return t;
   }
 
   index_t d_in() const { return config_.d_model; }
@@ -69,12 +74,9 @@ class swiglu : public row_wise<swiglu<T, Backend>, T> {
   }
 
  private:
-  static params initial(const config& c, std::uint64_t seed) {
+  static config checked(const config& c) {
     check(c).or_fail();
-    const auto make = [&](index_t out, index_t in, std::uint64_t stream) {
-      return stored_as(uniform_weight({out, in}, in, random_stream(seed, stream)), c.storage);
-    };
-    return {make(c.d_hidden, c.d_model, 0), make(c.d_hidden, c.d_model, 1), make(c.d_model, c.d_hidden, 2)};
+    return c;
   }
 
   config config_;

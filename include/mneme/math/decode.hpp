@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stored rows (f32, bf16, f16, q8_0, q4_0, q4_1, f64) to packs and to rows of T.
 #pragma once
-#include "../core/error.hpp"
+#include "../core/weight.hpp"
 #include "simd.hpp"
 
 #include <utility>
@@ -100,6 +100,26 @@ void decode_row(const void* row, index_t n, T* out) {
 template <class Arch, class T>
 void decode_row(dtype type, const void* row, index_t n, T* out) {
   with_dtype(type, [&](auto d) { decode_row<d(), Arch>(row, n, out); });
+}
+
+// All elements of a weight as T, in a table [rows, cols] that kernels can read.
+template <class T>
+weight decoded(const weight& w) {
+  weight table = weight::zeros<T>(w.rows(), w.cols());
+  T* out = edit<T>(table);
+  for (index_t r = 0; r < w.rows(); ++r)
+    decode_row<simd::scalar>(w.type(), w.row(r), w.cols(), out + r * w.cols());
+  return table;
+}
+// Rows become columns, in a table of T.
+template <class T>
+weight transposed(const weight& table) {
+  weight result = weight::zeros<T>(table.cols(), table.rows());
+  const T* from = data<T>(table);
+  T* to = edit<T>(result);
+  for (index_t r = 0; r < table.rows(); ++r)
+    for (index_t c = 0; c < table.cols(); ++c) to[c * table.rows() + r] = from[r * table.cols() + c];
+  return result;
 }
 
 }  // namespace mneme::inline MNEME_ABI

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loops over one row, with the tail in one-lane packs; dot, axpy, sum of squares, softmax.
 #pragma once
+#include "../core/view.hpp"
 #include "activation.hpp"
 
 #include <algorithm>
@@ -20,6 +21,12 @@ void for_packs(index_t n, F&& f) {
 template <class Arch, class T, class F>
 void map_row(index_t n, const T* x, T* y, F&& f) {
   for_packs<T, Arch>(n, [&]<class P>(index_t i) { simd::store(y + i, f(simd::load<P>(x + i))); });
+}
+
+// f on every element, in place.
+template <class Arch, class T, class F>
+void map_rows(mat_view<T> X, F&& f) {
+  for (index_t r = 0; r < X.rows(); ++r) map_row<Arch>(X.cols(), X[r].data(), X[r].data(), f);
 }
 
 // sum of a[i] b[i]: one pack of partial sums in the order of i, then across lanes, then the tail.

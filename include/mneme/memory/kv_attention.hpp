@@ -4,8 +4,8 @@
 #include "../backend/cpu/matmul.hpp"
 #include "../core/any_memory.hpp"
 #include "../evict/full.hpp"
-#include "../math/random.hpp"
 #include "../math/rope.hpp"
+#include "../math/tensor_plan.hpp"
 #include "../store/codec/f32.hpp"
 #include "../store/contiguous.hpp"
 #include "detail/kv_cache.hpp"
@@ -57,14 +57,11 @@ class kv_attention {
   // What the stored form of keys and values rounds off, relative to the largest channel.
   static constexpr double storage_epsilon = storage_rounding(Store::codec::type);
 
-  explicit kv_attention(config c, std::uint64_t seed = 0) : kv_attention(c, initial(c, seed)) {}
+  explicit kv_attention(config c, std::uint64_t seed = 0)
+      : kv_attention(c, tensors(resolved(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  kv_attention(config c, params p) : config_(resolved(c)), params_(std::move(p)) {
+  kv_attention(config c, params p) : config_(resolved(c)), params_(tensors(config_).checked(std::move(p))) {
     const config& r = config_;
-    expect_shape("q_proj.weight", params_.q_proj, {r.heads * r.head_dim, r.d_model}).or_fail();
-    expect_shape("k_proj.weight", params_.k_proj, {r.kv_heads * r.head_dim, r.d_model}).or_fail();
-    expect_shape("v_proj.weight", params_.v_proj, {r.kv_heads * r.head_dim, r.d_model}).or_fail();
-    expect_shape("o_proj.weight", params_.o_proj, {r.d_model, r.heads * r.head_dim}).or_fail();
     cache_ = cache({r.kv_heads, r.head_dim, r.head_dim}, r.capacity);
     if (r.rope_base > 0) rope_ = rope(r.head_dim, r.rope_base, r.pairs);
   }
@@ -83,6 +80,17 @@ class kv_attention {
     if (Policy::bounded && c.capacity < 1)
       return message("kv_attention: capacity is ", c.capacity, ", expected at least 1 under policy ", Policy::name);
     return {};
+  }
+
+  // Of a resolved config.
+  static tensor_plan<params> tensors(const config& c) {
+    const index_t D = c.d_model, Q = c.heads * c.head_dim, KV = c.kv_heads * c.head_dim;
+    tensor_plan<params> t;
+    t.add(&params::q_proj, {Q, D}, c.storage);
+    t.add(&params::k_proj, {KV, D}, c.storage);
+    t.add(&params::v_proj, {KV, D}, c.storage);
+    t.add(&params::o_proj, {D, Q}, c.storage);
+    return t;
   }
 
   index_t d_in() const { return config_.d_model; }
@@ -152,16 +160,6 @@ class kv_attention {
     if (c.head_dim == 0) c.head_dim = c.d_model / c.heads;
     return c;
   }
-  static params initial(const config& given, std::uint64_t seed) {
-    const config c = resolved(given);
-    const auto make = [&](index_t out, index_t in, std::uint64_t stream) {
-      const weight w = uniform_weight({out, in}, in, random_stream(seed, stream));
-      return in % info(c.storage).block == 0 ? stored_as(w, c.storage) : w;
-    };
-    return {make(c.heads * c.head_dim, c.d_model, 0), make(c.kv_heads * c.head_dim, c.d_model, 1),
-            make(c.kv_heads * c.head_dim, c.d_model, 2), make(c.d_model, c.heads * c.head_dim, 3)};
-  }
-
   mat_view<T> project(context& ctx, context::frame& scratch, const weight& w, mat_view<const T> X) const noexcept {
     const auto Y = scratch.template mat<T>(X.rows(), w.rows());
     kernel<matmul, Backend>::template run<T>(ctx, w, X, Y);

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "../backend/cpu/matmul.hpp"
-#include "../backend/cpu/recurrence.hpp"
-#include "../core/compose/group.hpp"
 #include "../math/feature_map.hpp"
-#include "../math/random.hpp"
-#include "detail/lanes.hpp"
+#include "detail/matrix_mixer.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -44,12 +41,18 @@ struct linear_attention_params {
 // no residual and feed-forward part, which are layers of their own. z is kept beside S, not as a column of
 // ones on v, so that S keeps its shape.
 template <class T, class Backend = default_backend<recurrence<rules::linear_attention>>>
-class linear_attention {
+class linear_attention
+    : public detail::matrix_mixer<linear_attention<T, Backend>, T, Backend, rules::linear_attention,
+                                  linear_attention_config, linear_attention_params> {
+  using base = detail::matrix_mixer<linear_attention, T, Backend, rules::linear_attention, linear_attention_config,
+                                    linear_attention_params>;
+  friend base;
+  using typename base::arch;
+  using base::config_, base::params_, base::project;
+
  public:
-  using scalar = T;
-  using config = linear_attention_config;
-  using params = linear_attention_params;
-  static constexpr bool row_stable = true;
+  using typename base::config, typename base::params;
+  using base::base;
 
   struct state {
     buffer<T> S;  // [H, K, V]
@@ -61,14 +64,6 @@ class linear_attention {
     }
   };
 
-  explicit linear_attention(config c, std::uint64_t seed = 0) : linear_attention(c, initial(c, seed)) {}
-  // Fails if a tensor has another shape than the config asks for.
-  linear_attention(config c, params p) : config_(resolved(c)), params_(std::move(p)) {
-    expect_shape("q_proj.weight", params_.q_proj, {keys(config_), config_.d_model}).or_fail();
-    expect_shape("k_proj.weight", params_.k_proj, {keys(config_), config_.d_model}).or_fail();
-    expect_shape("v_proj.weight", params_.v_proj, {values(config_), config_.d_model}).or_fail();
-    expect_shape("o_proj.weight", params_.o_proj, {config_.d_model, values(config_)}).or_fail();
-  }
   static status check(const config& c) {
     if (c.d_model < 1 || c.heads < 1 || c.head_dim_k < 0 || c.head_dim_v < 0)
       return message("linear_attention: d_model is ", c.d_model, ", heads is ", c.heads, ", head_dim_k is ",
@@ -80,45 +75,24 @@ class linear_attention {
       return message("linear_attention: epsilon is ", c.epsilon, ", expected at least 0");
     return {};
   }
-
-  index_t d_in() const { return config_.d_model; }
-  index_t d_out() const { return config_.d_model; }
-  const config& configuration() const { return config_; }
-  params& weights() { return params_; }
-  const params& weights() const { return params_; }
-
+  static config resolved(config c) {
+    if (c.head_dim_k == 0) c.head_dim_k = c.d_model / c.heads;
+    if (c.head_dim_v == 0) c.head_dim_v = c.d_model / c.heads;
+    return c;
+  }
+  static detail::matrix_shape shape(const config& c) { return {c.heads, c.heads, c.head_dim_k, c.head_dim_v}; }
+  static tensor_plan<params> tensors(const config& c) {
+    const index_t D = c.d_model, HK = c.heads * c.head_dim_k, HV = c.heads * c.head_dim_v;
+    tensor_plan<params> t;
+    t.add(&params::q_proj, {HK, D}, c.storage);
+    t.add(&params::k_proj, {HK, D}, c.storage);
+    t.add(&params::v_proj, {HV, D}, c.storage);
+    t.add(&params::o_proj, {D, HV}, c.storage);
+    return t;
+  }
   state init(place where = {}) const {
-    return {buffer<T>(keys(config_) * config_.head_dim_v, T(0), where),
-            buffer<T>(config_.normalise ? keys(config_) : 0, T(0), where)};
-  }
-  void step(context& ctx, state& s, row_view<const T> x, row_view<T> y) const noexcept {
-    one_lane(ctx, s, mat_view<const T>(x), mat_view<T>(y));
-  }
-  void scan(context& ctx, state& s, mat_view<const T> X, mat_view<T> Y) const noexcept {
-    for_row_blocks(ctx.block_rows, X, Y, [&](auto x, auto y) { one_lane(ctx, s, x, y); });
-  }
-  // The projections read their weights once for all lanes; the recurrence goes lane by lane.
-  void scan_many(context& ctx, std::span<const lane<state>> lanes, mat_view<const T> X,
-                 mat_view<T> Y) const noexcept {
-    context::frame scratch(ctx);
-    const auto q = project(ctx, scratch, params_.q_proj, detail::needed<T>(scratch, lanes, X));
-    const auto k = project(ctx, scratch, params_.k_proj, X), v = project(ctx, scratch, params_.v_proj, X);
-    const auto o = scratch.template mat<T>(Y.rows(), values(config_));
-    const T scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k));
-    for (index_t r = 0; r < q.rows(); ++r) {
-      apply<arch>(config_.features, q[r]);
-      map_row<arch>(q.cols(), q[r].data(), q[r].data(), [scale]<class P>(P a) { return a * P(scale); });
-    }
-    for (index_t r = 0; r < k.rows(); ++r) apply<arch>(config_.features, k[r]);
-    detail::for_lanes(lanes, [&](const auto& l, index_t row, index_t out) {
-      const recurrence_rows<T> in{
-          .q = q.range(out, out + l.outs), .k = k.range(row, row + l.rows), .v = v.range(row, row + l.rows)};
-      const auto outs = o.range(out, out + l.outs);
-      run_heads<rules::linear_attention, Backend>(ctx, config_.heads, config_.heads, l.state->S.data(), in,
-                                                  outs);
-      if (config_.normalise) divide(in.q, in.k, l.state->z.data(), outs);
-    });
-    if (Y.rows() > 0) kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, o, Y);
+    return {base::empty_matrix(shape(config_), where),
+            buffer<T>(config_.normalise ? config_.heads * config_.head_dim_k : 0, T(0), where)};
   }
 
   static std::vector<config> samples() {
@@ -129,49 +103,45 @@ class linear_attention {
   }
 
  private:
-  using arch = typename arch_of<Backend>::type;
+  using lanes = std::span<const lane<state>>;
+  struct rows : recurrence_rows<T> {
+    mat_view<T> weight_sums;  // [outputs, H], with `normalise`
+  };
 
-  static index_t keys(const config& c) { return c.heads * c.head_dim_k; }
-  static index_t values(const config& c) { return c.heads * c.head_dim_v; }
-  static config resolved(config c) {
-    check(c).or_fail();
-    if (c.head_dim_k == 0) c.head_dim_k = c.d_model / c.heads;
-    if (c.head_dim_v == 0) c.head_dim_v = c.d_model / c.heads;
-    return c;
+  rows operands(context& ctx, context::frame& scratch, lanes all, mat_view<const T> X) const noexcept {
+    const auto q = project(ctx, scratch, params_.q_proj, needed(scratch, all, X)),
+               k = project(ctx, scratch, params_.k_proj, X), v = project(ctx, scratch, params_.v_proj, X);
+    for (index_t r = 0; r < q.rows(); ++r) apply<arch>(config_.features, q[r]);
+    for (index_t r = 0; r < k.rows(); ++r) apply<arch>(config_.features, k[r]);
+    map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
+      return a * P(scale);
+    });
+    rows in{{.q = q, .k = k, .v = v}, scratch.template mat<T>(q.rows(), config_.normalise ? config_.heads : 0)};
+    if (config_.normalise)
+      for_lanes(all, [&](const auto& l, index_t row, index_t out) {
+        for (index_t t = 0; t < l.rows; ++t) {
+          axpy<arch>(k.cols(), T(1), k[row + t].data(), l.state->z.data());
+          if (const index_t i = t - (l.rows - l.outs); i >= 0) sum_weights(q[out + i], l.state->z, in.weight_sums[out + i]);
+        }
+      });
+    return in;
   }
-  static params initial(const config& given, std::uint64_t seed) {
-    const config c = resolved(given);
-    const auto make = [&](index_t out, index_t in, std::uint64_t stream) {
-      return detail::stored_if_whole(uniform_weight({out, in}, in, random_stream(seed, stream)), c.storage);
-    };
-    return {make(keys(c), c.d_model, 0), make(keys(c), c.d_model, 1), make(values(c), c.d_model, 2),
-            make(c.d_model, values(c), 3)};
+  void sum_weights(row_view<const T> q, const buffer<T>& z, row_view<T> sums) const noexcept {
+    const index_t K = config_.head_dim_k;
+    for (index_t h = 0; h < sums.size(); ++h)
+      sums[h] = dot<arch>(K, q.data() + h * K, z.data() + h * K) + static_cast<T>(config_.epsilon);
   }
-
-  void one_lane(context& ctx, state& s, mat_view<const T> X, mat_view<T> Y) const noexcept {
-    const lane<state> one{&s, X.rows(), Y.rows()};
-    scan_many(ctx, {&one, 1}, X, Y);
+  void output(context& ctx, context::frame&, lanes, const rows& in, mat_view<const T>, mat_view<T> o,
+              mat_view<T> Y) const noexcept {
+    const index_t V = config_.head_dim_v;
+    if (config_.normalise)
+      for (index_t r = 0; r < o.rows(); ++r)
+        for (index_t h = 0; h < config_.heads; ++h) {
+          T* const of_head = o[r].data() + h * V;
+          map_row<arch>(V, of_head, of_head, [sum = in.weight_sums[r][h]]<class P>(P a) { return a / P(sum); });
+        }
+    kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, o, Y);
   }
-  static mat_view<T> project(context& ctx, context::frame& scratch, const weight& W,
-                             mat_view<const T> X) noexcept {
-    return detail::project<Backend, T>(ctx, scratch, W, X);
-  }
-  // Adds the keys to z; divides the last outputs by their sums of weights.
-  void divide(mat_view<const T> q, mat_view<const T> k, T* z, mat_view<T> o) const noexcept {
-    const index_t K = config_.head_dim_k, V = config_.head_dim_v, unread = k.rows() - o.rows();
-    for (index_t t = 0; t < k.rows(); ++t) {
-      axpy<arch>(k.cols(), T(1), k[t].data(), z);
-      if (t < unread) continue;
-      for (index_t h = 0; h < config_.heads; ++h) {
-        T* const of_head = o[t - unread].data() + h * V;
-        const T sum = dot<arch>(K, q[t - unread].data() + h * K, z + h * K) + static_cast<T>(config_.epsilon);
-        map_row<arch>(V, of_head, of_head, [sum]<class P>(P a) { return a / P(sum); });
-      }
-    }
-  }
-
-  config config_;
-  params params_;
 };
 
 }  // namespace mneme::inline MNEME_ABI

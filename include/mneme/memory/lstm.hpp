@@ -3,8 +3,7 @@
 #include "../backend/cpu/lstm.hpp"
 #include "../core/concepts.hpp"
 #include "../math/bias.hpp"
-#include "../math/encode.hpp"
-#include "../math/random.hpp"
+#include "../math/tensor_plan.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -52,17 +51,9 @@ class lstm {
   using state = lstm_state<T>;
   static constexpr bool row_stable = true;
 
-  explicit lstm(config c, std::uint64_t seed = 0) : lstm(c, initial(c, seed)) {}
+  explicit lstm(config c, std::uint64_t seed = 0) : config_(checked(c)), params_(tensors(c).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  lstm(config c, params p) : config_(c), params_(std::move(p)) {
-    check(c).or_fail();
-    const index_t gates = 4 * c.d_hidden;
-    expect_shape("weight_ih_l0", params_.weight_ih, {gates, c.d_in}).or_fail();
-    expect_shape("weight_hh_l0", params_.weight_hh, {gates, c.d_hidden}).or_fail();
-    if (!c.bias) return;
-    expect_shape("bias_ih_l0", params_.bias_ih, {gates}).or_fail();
-    expect_shape("bias_hh_l0", params_.bias_hh, {gates}).or_fail();
-  }
+  lstm(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_in < 1 || c.d_hidden < 1)
       return message("lstm: d_in is ", c.d_in, " and d_hidden is ", c.d_hidden, ", expected at least 1");
@@ -70,6 +61,18 @@ class lstm {
       return message("lstm: d_in is ", c.d_in, " and d_hidden is ", c.d_hidden, ", expected multiples of ",
                      info(c.storage).block, " (", info(c.storage).name, ")");
     return {};
+  }
+
+  static tensor_plan<params> tensors(const config& c) {
+    const index_t H = c.d_hidden;
+    tensor_plan<params> t;
+    t.add(&params::weight_ih, {4 * H, c.d_in}, starts::uniform(H), c.storage);
+    t.add(&params::weight_hh, {4 * H, H}, starts::uniform(H), c.storage);
+    if (c.bias) {
+      t.add(&params::bias_ih, {4 * H}, starts::uniform(H));
+      t.add(&params::bias_hh, {4 * H}, starts::uniform(H));
+    }
+    return t;
   }
 
   index_t d_in() const { return config_.d_in; }
@@ -121,19 +124,9 @@ class lstm {
   }
 
  private:
-  static params initial(const config& c, std::uint64_t seed) {
+  static config checked(const config& c) {
     check(c).or_fail();
-    const index_t H = c.d_hidden;
-    const auto make = [&](std::initializer_list<index_t> shape, std::uint64_t stream) {
-      return uniform_weight(shape, H, random_stream(seed, stream));
-    };
-    params p{
-        stored_as(make({4 * H, c.d_in}, 0), c.storage), stored_as(make({4 * H, H}, 1), c.storage), {}, {}};
-    if (c.bias) {
-      p.bias_ih = make({4 * H}, 2);
-      p.bias_hh = make({4 * H}, 3);
-    }
-    return p;
+    return c;
   }
   void project(context& ctx, mat_view<const T> X, mat_view<T> P) const noexcept {
     using arch = typename arch_of<Backend>::type;

@@ -3,8 +3,7 @@
 #include "../backend/cpu/product_key.hpp"
 #include "../core/row_wise.hpp"
 #include "../math/bias.hpp"
-#include "../math/encode.hpp"
-#include "../math/random.hpp"
+#include "../math/tensor_plan.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -70,20 +69,10 @@ class product_key : public row_wise<product_key<T, Backend>, T> {
   using params = product_key_params;
   static constexpr bool row_stable = true;
 
-  explicit product_key(config c, std::uint64_t seed = 0) : product_key(c, initial(c, seed)) {}
+  explicit product_key(config c, std::uint64_t seed = 0)
+      : config_(checked(c)), params_(tensors(c).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  product_key(config c, params p) : config_(c), params_(std::move(p)) {
-    check(c).or_fail();
-    const index_t H = c.heads, n = c.sub_keys, dk = c.key_width();
-    expect_shape("query_proj.weight", params_.query_proj, {2 * H * dk, c.d_model}).or_fail();
-    if (c.query_bias) expect_shape("query_proj.bias", params_.query_proj_bias, {2 * H * dk}).or_fail();
-    if (c.norm == product_key_norm::layer) {
-      expect_shape("norm.weight", params_.norm, {dk}).or_fail();
-      expect_shape("norm.bias", params_.norm_bias, {dk}).or_fail();
-    }
-    expect_shape("keys", params_.keys, {2 * H, n, dk}).or_fail();
-    expect_shape("values.weight", params_.values, {n * n, c.value_width()}).or_fail();
-  }
+  product_key(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     const auto least = [](const char* name, index_t met, index_t expected) {
       return message("product_key: ", name, " is ", met, ", expected at least ", expected);
@@ -101,6 +90,20 @@ class product_key : public row_wise<product_key<T, Backend>, T> {
       return message("product_key: values of width ", c.value_width(), " cannot be stored as ",
                      info(c.storage).name, ", expected a multiple of ", info(c.storage).block);
     return {};
+  }
+
+  static tensor_plan<params> tensors(const config& c) {
+    const index_t H = c.heads, n = c.sub_keys, dk = c.key_width(), dv = c.value_width();
+    tensor_plan<params> t;
+    t.add(&params::query_proj, {2 * H * dk, c.d_model});
+    if (c.query_bias) t.add(&params::query_proj_bias, {2 * H * dk}, starts::uniform(c.d_model));
+    if (c.norm == product_key_norm::layer) {
+      t.add(&params::norm, {dk}, starts::constant(1));
+      t.add(&params::norm_bias, {dk}, starts::constant(0));
+    }
+    t.add(&params::keys, {2 * H, n, dk});
+    t.add(&params::values, {n * n, dv}, starts::normal(1 / std::sqrt(static_cast<double>(dv))), c.storage);
+    return t;
   }
 
   index_t d_in() const { return config_.d_model; }
@@ -138,24 +141,9 @@ class product_key : public row_wise<product_key<T, Backend>, T> {
   }
 
  private:
-  static params initial(const config& c, std::uint64_t seed) {
+  static config checked(const config& c) {
     check(c).or_fail();
-    const index_t H = c.heads, n = c.sub_keys, dk = c.key_width(), dv = c.value_width();
-    const auto stream = [seed](std::uint64_t i) { return random_stream(seed, i); };
-    params p;
-    p.query_proj = uniform_weight({2 * H * dk, c.d_model}, c.d_model, stream(0));
-    if (c.query_bias) p.query_proj_bias = uniform_weight({2 * H * dk}, c.d_model, stream(1));
-    if (c.norm == product_key_norm::layer) {
-      p.norm = constant_weight({dk}, 1);
-      p.norm_bias = constant_weight({dk}, 0);
-    }
-    p.keys = uniform_weight({2 * H, n, dk}, dk, stream(2));
-    p.values = stored_as(filled_weight({n * n, dv},
-                                       [r = stream(3), dv]() mutable {
-                                         return r.normal() / std::sqrt(static_cast<double>(dv));
-                                       }),
-                         c.storage);
-    return p;
+    return c;
   }
 
   config config_;

@@ -81,6 +81,6 @@ TEST_CASE("linear refuses impossible sizes and misshapen tensors") {
   CHECK_THROWS_WITH(linear<float>({.d_in = 5, .d_out = 3, .bias = true}, {W, {}}),
                     "tensor bias has shape [], expected [3]");
   CHECK_THROWS_WITH(linear<float>({.d_in = 33, .d_out = 3, .storage = dtype::q8_0}),
-                    "a row of 33 columns does not fill blocks of 32 (Q8_0)");
+                    "linear: d_in is 33, expected a multiple of 32 (Q8_0)");
   CHECK_FALSE(make<linear<float>>({.d_in = 3, .d_out = 0}).has_value());
 }

@@ -192,7 +192,7 @@ TEST_CASE("stored_as: shape, error of each format, and what it refuses") {
     CAPTURE(info(type).name);
     const weight s = stored_as(w, type);
     CHECK(s.type() == type);
-    CHECK(s.shape_text() == "[3, 2, 64]");
+    CHECK(shape_text(s.shape()) == "[3, 2, 64]");
     CHECK(s.bytes() == static_cast<std::size_t>(6 * row_bytes(type, 64)));
     for (index_t r = 0; r < 6; ++r) {
       const auto back = decoded<simd::native, float>(type, static_cast<const std::byte*>(s.row(r)), 64);

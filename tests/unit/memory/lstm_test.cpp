@@ -126,7 +126,7 @@ TEST_CASE("lstm: outputs stay within (-1, 1), weights within 1 / sqrt(H), tensor
   std::string names;
   visit_fields(
       [&](const field_path& at, const weight& w) {
-        names += at.text() + w.shape_text() + " ";
+        names += at.text() + shape_text(w.shape()) + " ";
         for (index_t i = 0; i < w.size(); ++i) CHECK(std::abs(data<float>(w)[i]) <= 1 / 3.0f);
       },
       m.weights());

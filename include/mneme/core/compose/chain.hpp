@@ -2,6 +2,7 @@
 // chain(a, b, ...): b after a. A chain of memories is a memory.
 #pragma once
 #include "../error.hpp"
+#include "../lane_wise.hpp"
 #include "../scan.hpp"
 #include "group.hpp"
 

@@ -61,16 +61,4 @@ void add_rows(context&, mat_view<const T> X, mat_view<T> Y) noexcept {
   }
 }
 
-// f(X block, Y block) over blocks of ctx.block_rows rows; Y holds the last Y.rows() outputs of the whole. Legal
-// because of law L1; bounds the scratch of a composition by block_rows x width.
-template <class Mat, class Out, class F>
-void for_row_blocks(index_t block_rows, Mat X, Out Y, F&& f) {
-  const index_t T = X.rows(), skip = T - Y.rows();
-  for (index_t a = 0; a < T; a += block_rows) {
-    const index_t b = std::min(a + block_rows, T);
-    const index_t from = std::max(a, skip), to = std::max(b, skip);
-    f(X.range(a, b), Y.range(from - skip, to - skip));
-  }
-}
-
 }  // namespace mneme::inline MNEME_ABI

@@ -2,6 +2,7 @@
 // stack(vector of blocks): like blocks one after the other, their number known at run time.
 #pragma once
 #include "../error.hpp"
+#include "../lane_wise.hpp"
 #include "../scan.hpp"
 #include "group.hpp"
 

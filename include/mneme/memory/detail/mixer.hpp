@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// mixer: the base of memories with projections, from d_model to d_model.
+#pragma once
+#include "../../core/lane_wise.hpp"
+#include "../../backend/dispatch.hpp"
+#include "../../math/tensor_plan.hpp"
+#include "../../op/matmul.hpp"
+
+namespace mneme::inline MNEME_ABI::detail {
+
+// X W^T in scratch rows.
+template <class Backend, class T>
+mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_view<const T> X) noexcept {
+  const auto Y = scratch.template mat<T>(X.rows(), W.rows());
+  if (X.rows() > 0) kernel<matmul, Backend>::template run<T>(ctx, W, X, Y);
+  return Y;
+}
+
+// A mixer M writes
+//   static status check(const config&)                     what is wrong with a config
+//   static config resolved(config)                         zeros replaced by their meaning
+//   static tensor_plan<params> tensors(const config&)      of a resolved config
+//   state, init, scan_many
+// and takes over the constructors. One that derives tables from its tensors has constructors of its own, and offers its
+// weights read-only.
+template <class M, class T, class Backend, class Config, class Params>
+class mixer : public lane_wise<M, T> {
+ public:
+  using config = Config;
+  using params = Params;
+  static constexpr bool row_stable = true;
+
+  explicit mixer(config c, std::uint64_t seed = 0)
+      : config_(complete(c)), params_(M::tensors(config_).seeded(seed)) {}
+  // Fails if a tensor has another shape than the config asks for.
+  mixer(config c, params p) : config_(complete(c)), params_(M::tensors(config_).checked(std::move(p))) {}
+
+  index_t d_in() const { return config_.d_model; }
+  index_t d_out() const { return config_.d_model; }
+  const config& configuration() const { return config_; }
+  params& weights() { return params_; }
+  const params& weights() const { return params_; }
+
+ protected:
+  using arch = typename arch_of<Backend>::type;
+
+  static mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_view<const T> X) noexcept {
+    return detail::project<Backend, T>(ctx, scratch, W, X);
+  }
+
+  config config_;
+  params params_;
+
+ private:
+  static config complete(const config& c) {
+    M::check(c).or_fail();
+    return M::resolved(c);
+  }
+};
+
+}  // namespace mneme::inline MNEME_ABI::detail
