@@ -17,6 +17,13 @@ void for_packs(index_t n, F&& f) {
   for (; i < n; ++i) f.template operator()<T>(i);
 }
 
+// f(n) for n in [0, N), unrolled at every optimisation level: what f indexes by n lives in registers.
+template <int N, class F>
+[[gnu::always_inline]] inline void unrolled(F&& f) noexcept {
+#pragma GCC unroll 8
+  for (int n = 0; n < N; ++n) f(n);
+}
+
 // y[i] = f(x[i]).
 template <class Arch, class T, class F>
 void map_row(index_t n, const T* x, T* y, F&& f) {

@@ -23,6 +23,7 @@ struct rule {
 namespace rules {
 inline constexpr rule linear_attention{};
 inline constexpr rule retnet{.forget = decay::scalar};
+inline constexpr rule simple_gla{.forget = decay::scalar};
 inline constexpr rule mamba2{.forget = decay::scalar};
 inline constexpr rule mlstm{.forget = decay::scalar};
 inline constexpr rule gla{.forget = decay::key};
@@ -48,6 +49,12 @@ inline constexpr rule rwkv7{.forget = decay::key, .write = update::dplr};
 // Rule over Sequence Length", 2024; each rule's own source stands in its memory.
 template <rule R>
 struct recurrence {};
+
+// The same in chunks of tokens: matrix products instead of a walk through S per token. Equal within rounding (L7), not
+// in bits: chosen by context::numeric, never by the number of tokens.
+// Source: Yang et al., as above, sections 3.2 and 3.3; decays multiplied out as there is no logarithm of 0.
+template <rule R>
+struct recurrence_chunk {};
 
 // Operands of T tokens of one head, or of all heads side by side; row t belongs to token t. What a rule does
 // not use stays empty.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // recurrence on packs.
 #pragma once
+#include "../../math/vector.hpp"
 #include "../../op/recurrence.hpp"
 #include "../dispatch.hpp"
 
@@ -66,13 +67,6 @@ struct kernel<recurrence<R>, cpu<Arch>> {
     for (index_t i = 0; i < from.rows(); ++i) std::copy_n(from[i].data(), from.cols(), to[i].data());
   }
 
-  // f(n) for n in [0, N), unrolled at every optimisation level: what f indexes by n lives in registers.
-  template <int N, class F>
-  [[gnu::always_inline]] static void each(F&& f) noexcept {
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) f(n);
-  }
-
   template <class P, int N, bool Read, class T>
   static void token(mat_view<T> S, const recurrence_rows<T>& in, index_t t, index_t j, const T* q,
                     T* o) noexcept {
@@ -83,7 +77,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
     T* const s = S.data();
     const T *k = in.k[t].data(), *alpha = in.alpha[t].data(), *a = in.a[t].data(), *b = in.b[t].data();
     P recalled[N], y[N], written[N], fade[N];
-    each<N>([&](int n) {
+    unrolled<N>([&](int n) {
       y[n] = P(T(0));
       written[n] = simd::load<P>(in.v[t].data() + j + n * W);
       if constexpr (R.forget == decay::scalar) fade[n] = P(*alpha);
@@ -92,14 +86,14 @@ struct kernel<recurrence<R>, cpu<Arch>> {
 
     if constexpr (recalls) {
       P odd[N], odd_y[N];  // every other row has its own sums: hides their latency
-      each<N>([&](int n) { recalled[n] = odd[n] = odd_y[n] = P(T(0)); });
+      unrolled<N>([&](int n) { recalled[n] = odd[n] = odd_y[n] = P(T(0)); });
       const auto row = [&](index_t i, P* sum, P* read) {
         P weight;
         if constexpr (R.write == update::dplr)
           weight = P(a[i]);
         else
           weight = P(R.forget == decay::key ? alpha[i] * k[i] : k[i]);
-        each<N>([&](int n) {
+        unrolled<N>([&](int n) {
           const P x = simd::load<P>(s + i * stride + n * W);
           sum[n] = simd::fma(weight, x, sum[n]);
           if constexpr (before) read[n] = simd::fma(P(q[i]), x, read[n]);
@@ -111,7 +105,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
         row(i + 1, odd, odd_y);
       }
       if (i < K) row(i, recalled, y);
-      each<N>([&](int n) {
+      unrolled<N>([&](int n) {
         recalled[n] = recalled[n] + odd[n];
         if constexpr (before) y[n] = y[n] + odd_y[n];
         if constexpr (R.write == update::delta) {
@@ -124,7 +118,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
 
     for (index_t r = 0; r < K; ++r) {
       const index_t i = recalls ? K - 1 - r : r;
-      each<N>([&](int n) {
+      unrolled<N>([&](int n) {
         T* const at = s + i * stride + n * W;
         P x = simd::load<P>(at);
         if constexpr (before && !recalls) y[n] = simd::fma(P(q[i]), x, y[n]);
@@ -138,7 +132,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
         if constexpr (after) y[n] = simd::fma(P(q[i]), x, y[n]);
       });
     }
-    if constexpr (Read) each<N>([&](int n) { simd::store(o + n * W, y[n]); });
+    if constexpr (Read) unrolled<N>([&](int n) { simd::store(o + n * W, y[n]); });
   }
 };
 
