@@ -13,13 +13,15 @@ say() { printf '%s\n' "bootstrap: $*" >&2; }
 jobs=$(nproc 2>/dev/null || echo 2)
 
 # ---- packages --------------------------------------------------------------------------------------------------------
-build_packages="g++ cmake ninja-build ccache libxsimd-dev libcli11-dev nlohmann-json3-dev libpcre2-dev pkg-config"
+build_packages="g++ cmake ninja-build ccache libxsimd-dev libcli11-dev nlohmann-json3-dev libpcre2-dev pkg-config gnuplot-nox xz-utils"
 model_packages="python3 python3-pip unzip"
 test_packages="catch2 libeigen3-dev libbenchmark-dev"
 
 have() {  # a tool counts wherever it comes from
   case $1 in
     g++ | cmake | ccache | pkg-config | python3 | unzip) command -v "$1" ;;
+    gnuplot-nox) command -v gnuplot ;;
+    xz-utils) command -v xz ;;
     ninja-build) command -v ninja ;;
     python3-pip) python3 -m pip --version ;;
     *) dpkg -s "$1" | grep '^Status:.* installed$' ;;
@@ -94,11 +96,13 @@ demo() {
     text=/usr/share/common-licenses/GPL-3
     [ -f $text ] || text=LICENSE
     build/demo/examples/mneme-stream --model "$model" --text $text --tokens 1024 \
-      --policy full,window,sinks,h2o,tova --capacity 256 --threads "$jobs"
+      --policy full,window,sinks,h2o,tova --capacity 256 --threads "$jobs" --plot stream.svg
+    say "stream.svg shows quality and bytes against position"
   else
-    say "running the example that needs no model instead"
-    build demo --target example_recall
-    build/demo/examples/example_recall
+    say "running what needs no model instead: a predictor that learns from the library's own sources while it reads"
+    build demo --target example_03_learns_online
+    find include -name '*.hpp' | LC_ALL=C sort | xargs build/demo/examples/example_03_learns_online --plot online.svg
+    say "online.svg shows how it learned"
   fi
 }
 

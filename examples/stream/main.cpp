@@ -21,7 +21,7 @@ namespace mneme_stream {
 namespace {
 
 struct options {
-  std::string model, text, prompt, json, state_in, state_out;
+  std::string model, text, prompt, json, plot, state_in, state_out;
   std::vector<std::string> policies{"full"}, stores{"f32"};
   std::vector<index_t> capacities{256};
   index_t tokens = 0, generate = 0;
@@ -100,6 +100,7 @@ void score_text(const options& o, const checkpoint& model, const tokenizer& toke
   }
   print_table(results);
   if (!o.json.empty()) write_json(o.json, o.model, o.text, results);
+  if (!o.plot.empty()) draw(o.plot, results);
 }
 
 void continue_prompt(const options& o, const checkpoint& model, const tokenizer& tokens, mneme::context& ctx) {
@@ -157,6 +158,7 @@ void declare(CLI::App& app, options& o) {
   app.add_option("--state-in", o.state_in, "go on with a stream that --state-out stopped");
   app.add_option("--state-out", o.state_out, "write the stream to this file at the end");
   app.add_option("--json", o.json, "write the results to this file");
+  app.add_option("--plot", o.plot, "draw quality and bytes into this SVG file (wants gnuplot)");
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "plot/plot.hpp"
+
 namespace mneme_stream {
 namespace {
 
@@ -59,6 +61,23 @@ void write_json(const std::string& path, const std::string& model, const std::st
   std::ofstream out(path);
   out << root.dump(2) << '\n';
   if (!out.flush()) throw std::runtime_error(path + ": cannot be written");
+}
+
+void draw(const std::string& path, const std::vector<run_result>& runs) {
+  plot::panel quality{"Quality so far", "tokens", "nats per token", {}}, bytes{"State", "tokens", "KiB", {}, true},
+      frontier{"Quality against bytes", "state, KiB", "nats per token", {}};
+  for (const run_result& r : runs) {
+    const std::string name = r.policy + " " + r.store + (r.capacity > 0 ? " " + std::to_string(r.capacity) : "");
+    plot::series nll{name, {}}, size{name, {}};
+    for (const trace_point& t : r.trace) {
+      nll.points.emplace_back(t.fed, t.nll);
+      size.points.emplace_back(t.fed, static_cast<double>(t.state_bytes) / 1024);
+    }
+    quality.lines.push_back(std::move(nll));
+    bytes.lines.push_back(std::move(size));
+    frontier.lines.push_back({name, {{static_cast<double>(r.state_bytes) / 1024, r.nll}}});
+  }
+  plot::write_svg(path, {quality, bytes, frontier});
 }
 
 progress_line::progress_line(std::string label, index_t total)

@@ -47,6 +47,11 @@ run_result score(const language_model& model, mneme::context& ctx, language_mode
   run_result result;
   result.tokens = tokens;
 
+  const auto trace = [&] {
+    if (at.fed > 0)
+      result.trace.push_back({at.fed, at.nll_sum / static_cast<double>(at.fed), mneme::footprint(state).owned});
+  };
+
   const index_t prefill_start = at.fed;
   const stopwatch prefill;
   while (at.fed < prefill_end) {
@@ -54,6 +59,7 @@ run_result score(const language_model& model, mneme::context& ctx, language_mode
     mneme::scan(model, ctx, state, {text.data() + at.fed, n, 1}, {logits.data(), n, model.d_out()});
     for (index_t i = 0; i < n; ++i) at.nll_sum += surprise(row(i), text[static_cast<std::size_t>(at.fed + i + 1)]);
     at.fed += n;
+    trace();
     report(at.fed);
   }
   result.prefill_tokens_per_s = rate(at.fed - prefill_start, prefill.seconds());
@@ -64,9 +70,11 @@ run_result score(const language_model& model, mneme::context& ctx, language_mode
     model.step(ctx, state, {text.data() + at.fed, 1}, row(0));
     ++at.fed;
     at.nll_sum += surprise(row(0), text[static_cast<std::size_t>(at.fed)]);
+    if (at.fed % (tokens / 200 + 1) == 0) trace();
   }
   result.decode_tokens_per_s = rate(at.fed - decode_start, decode.seconds());
 
+  trace();
   result.nll = at.nll_sum / static_cast<double>(last);
   result.state_bytes = mneme::footprint(state).owned;
   at.text_hash = hash_of(text.first(static_cast<std::size_t>(at.fed)));

@@ -11,6 +11,13 @@
 
 namespace mneme_stream {
 
+// How a run stood after `fed` tokens.
+struct trace_point {
+  index_t fed;
+  double nll;  // nats per token so far
+  std::size_t state_bytes;
+};
+
 // One line of the table.
 struct run_result {
   std::string policy, store;
@@ -20,6 +27,7 @@ struct run_result {
   std::optional<double> delta_nll;  // against the full cache of the same store, where that was run
   std::size_t state_bytes = 0;
   double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;  // 0: nothing was fed that way
+  std::vector<trace_point> trace;                            // some 200 points
 };
 
 // A stream in progress: everything that a stopped stream needs to go on.

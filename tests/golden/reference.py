@@ -19,7 +19,7 @@ import zipfile
 
 import numpy as np
 
-IMPORTABLE = {"__future__", "einops", "functools", "math", "torch", "typing"}
+IMPORTABLE = {"__future__", "einops", "functools", "math", "numpy", "scipy", "torch", "typing"}
 
 
 def _member(archive_glob, member):
@@ -53,14 +53,16 @@ class _Double(ast.NodeTransformer):
         return node
 
 
-def functions(archive_glob, member, *names):
-    """The definitions `names` of a reference source file, in order, computing in float64."""
+def functions(archive_glob, member, *names, given=None):
+    """The definitions `names` of a reference source file, in order, computing in float64; `given`: what they use."""
 
     def keep(node):
         if isinstance(node, ast.Import):
             return all(a.name.partition(".")[0] in IMPORTABLE for a in node.names)
         if isinstance(node, ast.ImportFrom):
             return node.level == 0 and node.module.partition(".")[0] in IMPORTABLE
+        if isinstance(node, ast.Assign):
+            return isinstance(node.targets[0], ast.Name) and node.targets[0].id in names
         return isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name in names
 
     module = ast.parse(_member(archive_glob, member))
@@ -68,22 +70,23 @@ def functions(archive_glob, member, *names):
     for node in module.body:
         if isinstance(node, ast.FunctionDef):
             node.decorator_list.clear()
-    space = {"__name__": "golden_reference"}
+    space = {"__name__": "golden_reference"} | (given or {})
     exec(compile(ast.fix_missing_locations(_Double().visit(module)), member, "exec"), space)
     return [space[name] for name in names]
 
 
 @contextlib.contextmanager
 def float_means_double():
-    """For references that are imported, not cut out: Tensor.float() widens instead of narrowing."""
+    """For references that are imported, not cut out: Tensor.float() and .to(torch.float32) widen, not narrow."""
     import torch
 
-    narrow = torch.Tensor.float
+    narrow, convert = torch.Tensor.float, torch.Tensor.to
     torch.Tensor.float = torch.Tensor.double
+    torch.Tensor.to = lambda x, *to, **named: convert(x, *(torch.float64 if t is torch.float32 else t for t in to), **named)
     try:
         yield
     finally:
-        torch.Tensor.float = narrow
+        torch.Tensor.float, torch.Tensor.to = narrow, convert
 
 
 _CODE = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8"}

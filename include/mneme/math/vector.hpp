@@ -12,9 +12,9 @@ namespace mneme::inline MNEME_ABI {
 template <class T, class Arch, class F>
 void for_packs(index_t n, F&& f) {
   using P = simd::pack<T, Arch>;
-  index_t i = 0;
-  for (; i + simd::width<P> <= n; i += simd::width<P>) f.template operator()<P>(i);
-  for (; i < n; ++i) f.template operator()<T>(i);
+  const index_t whole = n - n % simd::width<P>;
+  for (index_t i = 0; i < whole; i += simd::width<P>) f.template operator()<P>(i);
+  for (index_t i = whole; i < n; ++i) f.template operator()<T>(i);
 }
 
 // f(n) for n in [0, N), unrolled at every optimisation level: what f indexes by n lives in registers.
@@ -41,11 +41,11 @@ template <class Arch, class T>
 T dot(index_t n, const T* a, const T* b) {
   using P = simd::pack<T, Arch>;
   P partial(T(0));
-  index_t i = 0;
-  for (; i + simd::width<P> <= n; i += simd::width<P>)
+  const index_t whole = n - n % simd::width<P>;
+  for (index_t i = 0; i < whole; i += simd::width<P>)
     partial = simd::fma(simd::load<P>(a + i), simd::load<P>(b + i), partial);
   T s = simd::sum(partial);
-  for (; i < n; ++i) s = simd::fma(a[i], b[i], s);
+  for (index_t i = whole; i < n; ++i) s = simd::fma(a[i], b[i], s);
   return s;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// conv_projection: what delta rules make their queries, keys and values with.
+// conv_projection: what linear recurrences make their queries, keys and values with.
 #pragma once
 #include "../../layer/short_conv.hpp"
 #include "../../math/feature_map.hpp"
@@ -7,14 +7,15 @@
 
 namespace mneme::inline MNEME_ABI::detail {
 
-// silu(conv(W x)), or silu(W x) where there are no taps.
+// silu(conv(W x)), or silu(W x) where there are no taps; or either without its silu.
 template <class T, class Backend>
 class conv_projection {
  public:
   conv_projection() = default;
   // taps [channels, 1, width]
-  explicit conv_projection(const weight& taps) {
-    if (taps) conv_.emplace(short_conv_config{taps.dim(0), taps.dim(2), false}, short_conv_params{taps, {}});
+  explicit conv_projection(const weight& taps, bool activates = true) : activates_(activates) {
+    if (taps)
+      conv_.emplace(short_conv_config{taps.dim(0), taps.dim(2), false, activates}, short_conv_params{taps, {}});
   }
 
   // Of all rows of X, or only of those whose outputs are asked for. past(state) gives the last inputs of the
@@ -25,7 +26,7 @@ class conv_projection {
     const index_t before = !asked ? X.rows() : conv_ ? conv_->configuration().width - 1 : 0;
     const auto projected = project<Backend, T>(ctx, scratch, W, needed(scratch, lanes, X, before));
     if (!conv_) {
-      map_rows<typename arch_of<Backend>::type>(projected, []<class P>(P a) { return silu(a); });
+      if (activates_) map_rows<typename arch_of<Backend>::type>(projected, []<class P>(P a) { return silu(a); });
       return projected;
     }
     index_t outs = 0, from = 0, to = 0;
@@ -41,6 +42,7 @@ class conv_projection {
 
  private:
   std::optional<short_conv<T, Backend>> conv_;
+  bool activates_ = true;
 };
 
 }  // namespace mneme::inline MNEME_ABI::detail
