@@ -4,8 +4,13 @@
 
 #include <mneme/core/any_memory.hpp>
 #include <mneme/core/compose/chain.hpp>
+#include <mneme/core/compose/cross.hpp>
+#include <mneme/core/compose/parallel.hpp>
 #include <mneme/core/compose/residual.hpp>
+#include <mneme/core/compose/rewindable.hpp>
+#include <mneme/core/compose/routed.hpp>
 #include <mneme/core/compose/stack.hpp>
+#include <mneme/core/compose/windowed.hpp>
 
 namespace {
 
@@ -50,6 +55,26 @@ static_assert(!mneme::Growing<chained> && !mneme::Growing<residual> && !mneme::G
 static_assert(!mneme::Segmented<chained> && !mneme::Segmented<residual> && !mneme::Segmented<stacked>);
 static_assert(mneme::Memory<mneme::chain_of<erased, erased>> && mneme::Memory<mneme::residual_of<erased>>);
 
+using mneme::join;
+using mneme::recall;
+using side_by_side = mneme::parallel_of<join::concat, archetype, archetype>;
+using routed = mneme::routed_of<archetype, archetype>;
+using windowed = mneme::windowed_of<recall::leaving, archetype, archetype>;
+using rewindable = mneme::rewindable_of<archetype>;
+static_assert(mneme::Batched<side_by_side> && mneme::Batched<routed> && mneme::Batched<windowed> &&
+              mneme::Batched<rewindable>);
+static_assert(!mneme::Growing<side_by_side> && !mneme::Growing<routed> && !mneme::Growing<windowed> &&
+              !mneme::Growing<rewindable>);
+static_assert(!mneme::Segmented<side_by_side> && !mneme::Segmented<routed> && !mneme::Segmented<windowed> &&
+              !mneme::Segmented<rewindable>);
+static_assert(mneme::Rewindable<rewindable> && !mneme::Readable<rewindable> && !mneme::Rewindable<chained> &&
+              !mneme::Rewindable<side_by_side> && !mneme::Rewindable<routed> && !mneme::Rewindable<windowed>);
+static_assert(mneme::Memory<mneme::parallel_of<join::sum, erased, erased>> &&
+              mneme::Memory<mneme::routed_of<erased, erased>> &&
+              mneme::Memory<mneme::windowed_of<recall::newest, erased, erased>> &&
+              mneme::Memory<mneme::rewindable_of<erased>> && mneme::Memory<mneme::cross_of<erased>>);
+static_assert(!mneme::Readable<mneme::rewindable_of<erased>>);  // an erased memory is asked at run time
+
 struct growing : archetype {
   bool reserve(state&, index_t) const { return true; }
 };
@@ -66,6 +91,10 @@ static_assert(
     std::same_as<decltype(mneme::residual(mneme::residual(archetype{}))), mneme::residual_of<residual>>);
 static_assert(std::same_as<decltype(mneme::chain(mneme::chain(archetype{}))),
                            mneme::chain_of<mneme::chain_of<archetype>>>);
+static_assert(std::same_as<decltype(mneme::parallel(mneme::parallel(archetype{}))),
+                           mneme::parallel_of<join::sum, mneme::parallel_of<join::sum, archetype>>>);
+static_assert(std::same_as<decltype(mneme::rewindable(mneme::rewindable(archetype{}))),
+                           mneme::rewindable_of<rewindable>>);
 
 template <class M>
 std::vector<float> scanned(const M& m, std::vector<float> x, index_t outs) {
@@ -112,6 +141,10 @@ TEST_CASE("the archetype in lanes, in compositions, erased") {
   CHECK(scanned(mneme::residual(m), {1, 2, 3}, 2) == numbers{5, 9});
   CHECK(scanned(mneme::residual(mneme::residual(m)), {1, 2, 3}, 1) == numbers{12});
   CHECK(scanned(mneme::stack(std::vector{m, m, m}), {1, 2, 3}, 1) == numbers{15});
+  CHECK(scanned(mneme::parallel(m, m), {1, 2, 3}, 2) == numbers{6, 12});
+  CHECK(scanned(mneme::routed(m, 1, std::vector{m}), {1, 2, 3}, 2) == numbers{3, 6});
+  CHECK(scanned(mneme::windowed({.window = 2}, m, m), {1, 2, 3}, 2) == numbers{3, 7});
+  CHECK(scanned(mneme::rewindable(m), {1, 2, 3}, 2) == numbers{3, 6});
   CHECK(scanned(erased(m), {1, 2, 3}, 3) == numbers{1, 3, 6});
   CHECK(scanned(erased(mneme::chain(erased(m), erased(mneme::residual(erased(m))))), {1, 2, 3}, 1) ==
         numbers{16});
@@ -119,6 +152,8 @@ TEST_CASE("the archetype in lanes, in compositions, erased") {
   CHECK(!erased(m).readable());
   CHECK(!erased(m).segmented());
   CHECK(!erased(m).evicting());
+  CHECK(!erased(m).rewindable());
+  CHECK(erased(mneme::rewindable(m)).rewindable());
   CHECK(erased(growing{}).growing());
 }
 

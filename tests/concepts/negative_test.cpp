@@ -97,13 +97,22 @@ struct changing_read : whole {
 struct silent_reserve : whole {
   void reserve(state&, index_t) const {}
 };
+struct unmarked_rewind : whole {  // marks are numbers
+  index_t rewindable_by(const state&) const { return 0; }
+  bool rewind(context&, state&, index_t) const { return false; }
+};
+struct speechless_rewind : unmarked_rewind {
+  index_t mark(const state&) const { return 0; }
+  void rewind(context&, state&, index_t) const {}
+};
 struct samples_without_seed : whole {
   struct config {};
   explicit samples_without_seed(config) {}
   static std::vector<config> samples() { return {}; }
 };
 static_assert(!mneme::Readable<changing_read> && !mneme::Growing<silent_reserve> &&
-              !mneme::Sampled<samples_without_seed>);
+              !mneme::Sampled<samples_without_seed> && !mneme::Rewindable<unmarked_rewind> &&
+              !mneme::Rewindable<speechless_rewind>);
 
 // CompleteFields: as many fields as members.
 struct all_fields {

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// L17: chains, residuals and stacks of the registered subjects, erased again, are subjects themselves.
+// L17: what the combinators make of the registered subjects, erased again, are subjects themselves.
 #include <mneme/core/compose/chain.hpp>
+#include <mneme/core/compose/parallel.hpp>
 #include <mneme/core/compose/residual.hpp>
+#include <mneme/core/compose/rewindable.hpp>
+#include <mneme/core/compose/routed.hpp>
 #include <mneme/core/compose/stack.hpp>
+#include <mneme/core/compose/windowed.hpp>
 #include <mneme/layer/linear.hpp>
 
 #include "subject.hpp"
@@ -10,9 +14,14 @@
 namespace mneme_test {
 namespace {
 
-enum class form { chain, residual, stack, nested };
-constexpr form all_forms[] = {form::chain, form::residual, form::stack, form::nested};
-constexpr const char* form_names[] = {"chain", "residual", "stack", "nested"};
+enum class form { chain, residual, stack, nested, parallel, routed, windowed, rewindable };
+constexpr form all_forms[] = {form::chain,    form::residual, form::stack,    form::nested,
+                              form::parallel, form::routed,   form::windowed, form::rewindable};
+constexpr const char* form_names[] = {"chain",    "residual", "stack",    "nested",
+                                      "parallel", "routed",   "windowed", "rewindable"};
+// Small, so that the laws see snapshots come and go and rows leave the window.
+constexpr mneme::rewindable_config often{.snapshot_every = 3, .log_capacity = 9};
+constexpr mneme::windowed_config short_window{.window = 4, .sinks = 1, .far_scale = 0.5};
 
 // The same weights for every T and Backend, so that the oracle of a composition is the composition of the
 // oracles.
@@ -36,7 +45,20 @@ any_memory<T> compose(form f, const any_memory<T>& m, const any_memory<T>& partn
     case form::chain: return mneme::chain(m, bridge<T, Backend>(m.d_out(), partner.d_in()), partner);
     case form::residual: return mneme::residual(even);
     case form::stack: return mneme::stack(std::vector<any>{even, even});
-    default: break;
+    case form::parallel: {
+      const any beside = bridge<T, Backend>(m.d_in(), m.d_out());
+      return mneme::parallel<mneme::join::concat>(any(mneme::parallel(m, beside)), beside);
+    }
+    case form::routed:
+      return mneme::routed(bridge<T, Backend>(d, 3), 2,
+                           std::vector<any>{even, bridge<T, Backend>(d, d), mneme::residual(even)});
+    case form::windowed:
+      if (m.readable())
+        return mneme::windowed<mneme::recall::newest>(short_window, bridge<T, Backend>(m.d_in(), m.d_out()),
+                                                      m);
+      return mneme::windowed(short_window, m, m);
+    case form::rewindable: return mneme::rewindable(m, often);
+    case form::nested: break;
   }
   const any inner = mneme::residual(even), widened = mneme::chain(bridge<T, Backend>(d, d), even);
   return mneme::residual(
@@ -49,6 +71,7 @@ any_memory<T, token_id> compose(form f, const any_memory<T, token_id>& m, const 
   switch (f) {
     case form::chain: return mneme::chain(m, bridge<T, Backend>(d, partner.d_in()), partner);
     case form::residual: return mneme::chain(m, any_memory<T>(mneme::residual(bridge<T, Backend>(d, d))));
+    case form::rewindable: return mneme::rewindable(m, often);
     default:
       return mneme::chain(m, any_memory<T>(mneme::stack(std::vector<any_memory<T>>{
                                  bridge<T, Backend>(d, d), bridge<T, Backend>(d, d)})));

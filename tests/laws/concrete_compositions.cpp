@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // L17 on a few compositions that nothing erases: models as users write them.
 #include <mneme/core/compose/chain.hpp>
+#include <mneme/core/compose/cross.hpp>
+#include <mneme/core/compose/parallel.hpp>
 #include <mneme/core/compose/residual.hpp>
+#include <mneme/core/compose/rewindable.hpp>
+#include <mneme/core/compose/routed.hpp>
 #include <mneme/core/compose/stack.hpp>
+#include <mneme/core/compose/windowed.hpp>
 #include <mneme/evict/sinks.hpp>
 #include <mneme/layer/embedding.hpp>
 #include <mneme/layer/linear.hpp>
@@ -45,6 +50,28 @@ auto language_model() {
                       mneme::linear<T, Backend...>({.d_in = 10, .d_out = 9}, seed));
 }
 
+// Attention to the latest tokens and to a prompt, a longer memory behind the window, a mixture of memories.
+template <class T, class... Backend>
+auto hybrid() {
+  using cache =
+      mneme::kv_attention<T, mneme::evict::sinks, mneme::store::contiguous<mneme::store::f32>, Backend...>;
+  const auto longer = [](std::uint64_t i) {
+    return mneme::selective_ssm<T, Backend...>({.d_model = 8, .d_state = 3}, i);
+  };
+  const cache attention({.d_model = 8, .heads = 2, .capacity = 5}, seed);
+  mneme::context ctx;
+  auto prompt = attention.init();
+  const auto words = random_rows<float>(4, 8, 0, seed);
+  matrix<T> rows(4, 8);
+  for (index_t t = 0; t < 4; ++t) std::copy_n(words.view()[t].begin(), 8, rows.view()[t].begin());
+  mneme::observe(attention, ctx, prompt, rows.view());
+  return mneme::chain(
+      mneme::parallel(mneme::windowed({.window = 5, .sinks = 1, .far_scale = 0.5}, attention, longer(1)),
+                      mneme::cross(attention, prompt)),
+      mneme::routed(mneme::linear<T, Backend...>({.d_in = 8, .d_out = 3}, seed), 2,
+                    std::vector{longer(2), longer(3), longer(4)}));
+}
+
 template <class T>
 void add(std::vector<any_subject>& all) {
   all.push_back(
@@ -58,6 +85,10 @@ void add(std::vector<any_subject>& all) {
 void add_concrete_compositions(std::vector<any_subject>& all) {
   add<float>(all);
   add<double>(all);
+  constexpr mneme::rewindable_config often{.snapshot_every = 4, .log_capacity = 12};
+  all.push_back(make_subject("rewindable language model", mneme::rewindable(language_model<float>(), often),
+                             language_model<double, mneme::reference>()));
+  all.push_back(make_subject("hybrid", hybrid<float>(), hybrid<double, mneme::reference>()));
 }
 
 }  // namespace mneme_test

@@ -42,6 +42,12 @@ TEST_CASE("L8 persist: a loaded state is the saved one", "[laws]") { holds(l08_p
 TEST_CASE("L9 footprint: all bytes are told, bounded stays bounded", "[laws]") { holds(l09_footprint); }
 TEST_CASE("L10 poison: scratch, padding and outputs may hold anything", "[laws]") { holds(l10_poison); }
 TEST_CASE("L11 shapes: any length, alignment and stride", "[laws]") { holds(l11_shapes); }
+TEST_CASE("L13 rewind: back to a mark, or refused and untouched", "[laws]") {
+  std::vector<any_subject> all = subjects();
+  all.insert(all.end(), composed().begin(), composed().end());
+  for (const law& l : all_laws)
+    if (l.examine == l13_rewind) holds(l, all);
+}
 TEST_CASE("L14 evict: within capacity, every drop told once", "[laws]") { holds(l14_evict); }
 TEST_CASE("L15 quiet: no allocation in steps", "[laws]") { holds(l15_quiet); }
 TEST_CASE("L18 batch: lanes equal streams alone", "[laws]") { holds(l18_batch); }
@@ -49,7 +55,9 @@ TEST_CASE("L21 row-stable: bits do not depend on company", "[laws]") { holds(l21
 
 TEST_CASE("L17 compose: the laws hold for compositions", "[laws]") {
   for (const law& l : all_laws)
-    if (l.examine != l14_evict) holds(l, composed(), "L17 ");  // a composition has no capacity of its own
+    if (l.examine != l13_rewind &&
+        l.examine != l14_evict)  // the one has run on them; none has a capacity of its own
+      holds(l, composed(), "L17 ");
 }
 
 }  // namespace

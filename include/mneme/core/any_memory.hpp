@@ -10,7 +10,7 @@ namespace mneme::inline MNEME_ABI {
 
 // Also the boundary between units built with different instruction sets, and the reason why laws, benches and the
 // state file compile once. Refinements that the erased type lacks are asked for at run time, the one place where that
-// is so: growing(), segmented(), readable(), evicting().
+// is so: growing(), segmented(), readable(), rewindable(), evicting().
 template <class T, class Input = T>
 class any_memory {
  public:
@@ -52,9 +52,17 @@ class any_memory {
   void read(context& ctx, const state& s, row_view<const Input> q, row_view<T> y) const {
     table_->read(object_.get(), ctx, s, q, y);
   }
+  bool rewindable() const { return table_->rewind != nullptr; }
+  // Precondition: rewindable().
+  index_t mark(const state& s) const { return table_->mark(object_.get(), s); }
+  index_t rewindable_by(const state& s) const { return table_->rewindable_by(object_.get(), s); }
+  bool rewind(context& ctx, state& s, index_t mark) const {
+    return table_->rewind(object_.get(), ctx, s, mark);
+  }
   bool evicting() const { return table_->live != nullptr; }
   // Precondition: evicting().
   index_t capacity() const { return table_->capacity(object_.get()); }
+  index_t segment_capacity() const { return table_->segment_capacity(object_.get()); }
   index_t lists() const { return table_->lists(object_.get()); }
   std::vector<index_t> live(const state& s, index_t list) const { return table_->live(object_.get(), s, list); }
   bool is_row_stable() const { return table_->row_stable; }
@@ -70,7 +78,11 @@ class any_memory {
     bool (*reserve)(const void*, state&, index_t) = nullptr;
     void (*end_segment)(const void*, context&, state&) = nullptr;
     void (*read)(const void*, context&, const state&, row_view<const Input>, row_view<T>) = nullptr;
+    index_t (*mark)(const void*, const state&) = nullptr;
+    index_t (*rewindable_by)(const void*, const state&) = nullptr;
+    bool (*rewind)(const void*, context&, state&, index_t) = nullptr;
     index_t (*capacity)(const void*) = nullptr;
+    index_t (*segment_capacity)(const void*) = nullptr;
     index_t (*lists)(const void*) = nullptr;
     std::vector<index_t> (*live)(const void*, const state&, index_t) = nullptr;
     bool (*valid)(const void*, const state&);
@@ -108,8 +120,23 @@ class any_memory {
       t.read = [](const void* m, context& ctx, const state& s, row_view<const Input> q, row_view<T> y) {
         at<M>(m).read(ctx, s.template as<S>(), q, y);
       };
+    if constexpr (Rewindable<M>) {
+      t.mark = [](const void* m, const state& s) { return at<M>(m).mark(s.template as<S>()); };
+      t.rewindable_by = [](const void* m, const state& s) {
+        return at<M>(m).rewindable_by(s.template as<S>());
+      };
+      t.rewind = [](const void* m, context& ctx, state& s, index_t mark) {
+        return at<M>(m).rewind(ctx, s.template as<S>(), mark);
+      };
+    }
     if constexpr (Evicting<M>) {
       t.capacity = [](const void* m) { return at<M>(m).capacity(); };
+      t.segment_capacity = [](const void* m) {
+        if constexpr (requires { at<M>(m).segment_capacity(); })
+          return at<M>(m).segment_capacity();
+        else
+          return at<M>(m).capacity();
+      };
       t.lists = [](const void* m) { return at<M>(m).lists(); };
       t.live = [](const void* m, const state& s, index_t list) { return at<M>(m).live(s.template as<S>(), list); };
     }

@@ -131,7 +131,8 @@ concept Prefixed = Memory<M> && requires(const M& m, context_of<M>& ctx, mat_in<
   { m.init(ctx, P) } -> std::same_as<state_t<M>>;
 };
 
-// Going back: rewind(mark) restores the state at the mark, or returns false and leaves the state untouched.
+// Going back. mark(s) numbers the present; rewind to a mark that lies at most rewindable_by(s) before it restores
+// what the state was then, to the bit; every other mark is refused: false, and the state is untouched.
 template <class M>
 concept Rewindable = Memory<M> && requires(const M& m, context_of<M>& ctx, state_t<M>& s, const state_t<M>& c,
                                            index_t mark) {
@@ -147,7 +148,8 @@ concept Validated = Memory<M> && requires(const M& m, const state_t<M>& s) {
 };
 
 // A cache of bounded size that can say what it holds. `live` gives the absolute positions of the entries of one list
-// (a key/value head), in slot order; capacity 0 means unbounded.
+// (a key/value head), in slot order; capacity 0 means unbounded. One that is cut at boundaries alone has capacity 0 and
+// says in segment_capacity() how many entries of a list may be left by end_segment.
 template <class M>
 concept Evicting = Memory<M> && requires(const M& m, const state_t<M>& s, index_t list) {
   { m.capacity() } -> std::same_as<index_t>;

@@ -50,6 +50,7 @@ class context_in<host> {
   index_t block_rows = 256;                        // tokens that a composite pushes through a layer at once
   executor* threads = nullptr;                     // null: serial
   const eviction_observer* on_eviction = nullptr;  // null: silent
+  bool preparing = false;  // set by prepare: choices by data or position take every path, at its largest
 
   // Scratch rows, uninitialised, 64-byte aligned.
   class frame {

@@ -52,23 +52,24 @@ mat_view<const In> needed(context::frame& scratch, std::span<const lane<S>> lane
 
 // A memory M writes `void scan_many(ctx, lanes, X, Y) const noexcept`; this base derives step and scan from it, so that
 // one body of code serves a token, a text and a batch.
-template <class M, class T>
+template <class M, class T, class Input = T>
 class lane_wise {
  public:
   using scalar = T;
+  using input = Input;
 
   template <class S>
-  void step(context& ctx, S& s, row_view<const T> x, row_view<T> y) const noexcept {
-    one_lane(ctx, s, mat_view<const T>(x), mat_view<T>(y));
+  void step(context& ctx, S& s, row_view<const Input> x, row_view<T> y) const noexcept {
+    one_lane(ctx, s, mat_view<const Input>(x), mat_view<T>(y));
   }
   template <class S>
-  void scan(context& ctx, S& s, mat_view<const T> X, mat_view<T> Y) const noexcept {
+  void scan(context& ctx, S& s, mat_view<const Input> X, mat_view<T> Y) const noexcept {
     for_row_blocks(ctx.block_rows, X, Y, [&](auto x, auto y) { one_lane(ctx, s, x, y); });
   }
 
  private:
   template <class S>
-  void one_lane(context& ctx, S& s, mat_view<const T> X, mat_view<T> Y) const noexcept {
+  void one_lane(context& ctx, S& s, mat_view<const Input> X, mat_view<T> Y) const noexcept {
     const lane<S> one{&s, X.rows(), Y.rows()};
     static_cast<const M&>(*this).scan_many(ctx, std::span<const lane<S>>(&one, 1), X, Y);
   }

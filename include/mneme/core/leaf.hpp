@@ -3,7 +3,9 @@
 #pragma once
 #include "fields.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace mneme::inline MNEME_ABI {
 
@@ -26,7 +28,8 @@ constexpr element element_of() {
   }
 }
 
-// View of a buffer or a scalar. resize is null for scalars.
+// View of a buffer or a scalar. resize is null for scalars. Content that does not lie together (copy-on-write pages) has
+// no `data`, but pages of one size.
 struct leaf {
   element type;
   bool scalar;
@@ -36,12 +39,43 @@ struct leaf {
   footprint_t held;
   void* owner;
   void (*resize)(void* owner, index_t count);
+  index_t page_bytes = 0;
+  std::byte* (*page)(void* owner, index_t i, bool to_write) = nullptr;  // null: all of it is in data
 
   std::size_t bytes() const { return static_cast<std::size_t>(count * element_bytes); }
   footprint_t footprint() const { return held; }
+  void copy_to(std::byte* out) const {
+    for (std::size_t at = 0; at < bytes();) {
+      const std::span<std::byte> run = from(at, false);
+      std::memcpy(out + at, run.data(), run.size());
+      at += run.size();
+    }
+  }
+  // Fills the content with bytes() bytes.
+  void copy_from(const std::byte* in) const {
+    for (std::size_t at = 0; at < bytes();) {
+      const std::span<std::byte> run = from(at, true);
+      std::memcpy(run.data(), in + at, run.size());
+      at += run.size();
+    }
+  }
   friend bool operator==(const leaf& a, const leaf& b) {
-    return a.type == b.type && a.scalar == b.scalar && a.count == b.count &&
-           (a.count == 0 || std::memcmp(a.data, b.data, a.bytes()) == 0);
+    if (a.type != b.type || a.scalar != b.scalar || a.count != b.count) return false;
+    for (std::size_t at = 0; at < a.bytes();) {
+      const std::span<std::byte> x = a.from(at, false), y = b.from(at, false);
+      const std::size_t n = std::min(x.size(), y.size());
+      if (std::memcmp(x.data(), y.data(), n) != 0) return false;
+      at += n;
+    }
+    return true;
+  }
+
+ private:
+  // The content from byte `at` on, as far as it lies together.
+  std::span<std::byte> from(std::size_t at, bool to_write) const {
+    if (!page) return {static_cast<std::byte*>(data) + at, bytes() - at};
+    const auto each = static_cast<std::size_t>(page_bytes);
+    return {page(owner, static_cast<index_t>(at / each), to_write) + at % each, each - at % each};
   }
 };
 

@@ -26,18 +26,24 @@ void step(const M& m, context_of<M>& ctx, state_t<M>& s, row_in<M> x, row_out<M>
   m.step(ctx, s, x, y);
 }
 
+// One token after the other, whatever faster path there is: the bits do not depend on how many rows come
+// together. X [T, d_in]; Y receives the last Y.rows() outputs (0 <= Y.rows() <= T).
+template <class M>
+void steps(const M& m, context_of<M>& ctx, state_t<M>& s, mat_in<M> X, mat_out<M> Y) {
+  typename context_of<M>::frame scratch(ctx);
+  const auto unread = scratch.template row<scalar_t<M>>(m.d_out());
+  const index_t skip = X.rows() - Y.rows();
+  for (index_t t = 0; t < X.rows(); ++t) m.step(ctx, s, X[t], t < skip ? unread : Y[t - skip]);
+}
+
 // X [T, d_in]; Y receives the last Y.rows() outputs (0 <= Y.rows() <= T). Equal to T steps.
 template <class M>
 void scan(const M& m, context_of<M>& ctx, state_t<M>& s, mat_in<M> X, mat_out<M> Y) {
   detail::require_memory<M>();
-  if constexpr (Scannable<M>) {
+  if constexpr (Scannable<M>)
     m.scan(ctx, s, X, Y);
-  } else {
-    typename context_of<M>::frame scratch(ctx);
-    const auto unread = scratch.template row<scalar_t<M>>(m.d_out());
-    const index_t skip = X.rows() - Y.rows();
-    for (index_t t = 0; t < X.rows(); ++t) m.step(ctx, s, X[t], t < skip ? unread : Y[t - skip]);
-  }
+  else
+    steps(m, ctx, s, X, Y);
 }
 
 // Feeds tokens without reading outputs.
@@ -106,6 +112,7 @@ template <Memory M>
   requires std::same_as<space_t<M>, host>
 void prepare(const M& m, context& ctx, index_t rows) {
   const auto* observer = std::exchange(ctx.on_eviction, nullptr);
+  ctx.preparing = true;
   {
     context::frame scratch(ctx);
     const auto X = scratch.mat<input_t<M>>(rows, m.d_in());
@@ -115,6 +122,7 @@ void prepare(const M& m, context& ctx, index_t rows) {
     mneme::scan(m, ctx, s, X, Y);
     for (index_t t = 0; t < std::min<index_t>(rows, 1); ++t) m.step(ctx, s, X[t], Y[t]);
   }
+  ctx.preparing = false;
   ctx.on_eviction = observer;
 }
 

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "../backend/cpu/gate.hpp"
-#include "../backend/cpu/matmul.hpp"
-#include "../backend/cpu/rms_norm.hpp"
-#include "detail/conv_projection.hpp"
-#include "detail/head_norm.hpp"
-#include "detail/matrix_mixer.hpp"
+#include "detail/delta_projection.hpp"
 #include "detail/softplus_decay.hpp"
 
 namespace mneme::inline MNEME_ABI {
@@ -68,27 +64,13 @@ class gated_delta_net
   using base = detail::matrix_mixer<gated_delta_net, T, Backend, rules::gated_delta_net, gated_delta_net_config,
                                     gated_delta_net_params>;
   friend base;
-  using typename base::arch;
   using base::config_, base::params_, base::project;
+  using projection = detail::delta_projection<T, Backend, gated_delta_net_config, gated_delta_net_params>;
 
  public:
   using typename base::config, typename base::params;
-
-  struct state {
-    buffer<T> q_conv, k_conv, v_conv;  // [conv_size - 1, channels]: last projected rows, oldest first; or empty
-    buffer<T> S;                       // [Hv, K, V]
-    friend bool operator==(const state&, const state&) = default;
-    static constexpr void fields(auto&& f, auto&... s) {
-      f("q_conv", s.q_conv...);
-      f("k_conv", s.k_conv...);
-      f("v_conv", s.v_conv...);
-      f("state", s.S...);
-    }
-  };
-
-  explicit gated_delta_net(config c, std::uint64_t seed = 0) : base(c, seed) { derive(); }
-  // Fails if a tensor has another shape than the config asks for.
-  gated_delta_net(config c, params p) : base(c, std::move(p)) { derive(); }
+  using state = detail::delta_state<T>;
+  using base::base;
   // Read only: the kernels read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }
 
@@ -117,31 +99,18 @@ class gated_delta_net
     return {c.value_heads, c.heads, c.head_dim_k, c.head_dim_v};
   }
   static tensor_plan<params> tensors(const config& c) {
-    const index_t D = c.d_model, HK = c.heads * c.head_dim_k, HV = c.value_heads * c.head_dim_v, H = c.value_heads;
+    const index_t D = c.d_model, HV = c.value_heads * c.head_dim_v, H = c.value_heads;
     tensor_plan<params> t;
-    t.add(&params::q_proj, {HK, D}, c.storage);
-    t.add(&params::k_proj, {HK, D}, c.storage);
-    t.add(&params::v_proj, {HV, D}, c.storage);
+    projection::add_tensors(t, c, shape(c));
     t.add(&params::a_proj, {H, D}, c.storage);
-    t.add(&params::b_proj, {H, D}, c.storage);
     t.add(&params::A_log, {H}, detail::drawn_A_log(0));
     t.add(&params::dt_bias, {H}, detail::drawn_dt_bias());
-    if (c.use_short_conv) {
-      t.add(&params::q_conv1d, {HK, 1, c.conv_size});
-      t.add(&params::k_conv1d, {HK, 1, c.conv_size});
-      t.add(&params::v_conv1d, {HV, 1, c.conv_size});
-    }
     if (c.use_gate) t.add(&params::g_proj, {HV, D}, c.storage);
     t.add(&params::o_norm, {c.head_dim_v}, starts::constant(1));
     t.add(&params::o_proj, {D, HV}, c.storage);
     return t;
   }
-  state init(place where = {}) const {
-    const auto [H, key_heads, K, V] = shape(config_);
-    const index_t past = config_.use_short_conv ? config_.conv_size - 1 : 0;
-    const auto zeros = [where](index_t n) { return buffer<T>(n, T(0), where); };
-    return {zeros(past * key_heads * K), zeros(past * key_heads * K), zeros(past * H * V), zeros(H * K * V)};
-  }
+  state init(place where = {}) const { return projection::empty(config_, shape(config_), where); }
 
   static std::vector<config> samples() {
     return {{.d_model = 6, .heads = 3},
@@ -164,24 +133,13 @@ class gated_delta_net
  private:
   using lanes = std::span<const lane<state>>;
 
-  void derive() {
-    q_ = detail::conv_projection<T, Backend>(params_.q_conv1d);
-    k_ = detail::conv_projection<T, Backend>(params_.k_conv1d);
-    v_ = detail::conv_projection<T, Backend>(params_.v_conv1d);
-    decay_ = detail::softplus_decay<T>(params_.A_log, params_.dt_bias);
-  }
-  recurrence_rows<T> operands(context& ctx, context::frame& scratch, lanes all, mat_view<const T> X) const noexcept {
-    const auto q = q_.run(ctx, scratch, params_.q_proj, all, &state::q_conv, X, true),
-               k = k_.run(ctx, scratch, params_.k_proj, all, &state::k_conv, X, false),
-               v = v_.run(ctx, scratch, params_.v_proj, all, &state::v_conv, X, false),
-               alpha = project(ctx, scratch, params_.a_proj, X), beta = project(ctx, scratch, params_.b_proj, X);
-    detail::normalise_heads<arch>(q, config_.head_dim_k, T(1) / std::sqrt(static_cast<T>(config_.head_dim_k)));
-    detail::normalise_heads<arch>(k, config_.head_dim_k);
-    decay_.template run<arch>(alpha);
-    map_rows<arch>(beta, [most = config_.allow_neg_eigval ? T(2) : T(1)]<class P>(P b) {
-      return P(most) * sigmoid(b);
-    });
-    return {.q = q, .k = k, .v = v, .alpha = alpha, .beta = beta};
+  recurrence_rows<T> operands(context& ctx, context::frame& scratch, lanes all,
+                              mat_view<const T> X) const noexcept {
+    const auto alpha = project(ctx, scratch, params_.a_proj, X);
+    decay_.template run<typename base::arch>(alpha);
+    auto in = projection_.run(ctx, scratch, config_, params_, config_.head_dim_k, all, X);
+    in.alpha = alpha;
+    return in;
   }
   void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&, mat_view<const T> X,
               mat_view<T> o, mat_view<T> Y) const noexcept {
@@ -192,8 +150,8 @@ class gated_delta_net
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, normed, Y);
   }
 
-  detail::conv_projection<T, Backend> q_, k_, v_;
-  detail::softplus_decay<T> decay_;
+  projection projection_{params_};
+  detail::softplus_decay<T> decay_{params_.A_log, params_.dt_bias};
 };
 
 }  // namespace mneme::inline MNEME_ABI

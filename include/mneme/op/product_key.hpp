@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Product-key lookup: n^2 values addressed by the sums of two sets of n sub-keys.
 #pragma once
-#include "../core/context.hpp"
-#include "../core/weight.hpp"
-#include "../math/decode.hpp"
+#include "embedding_bag.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -23,12 +21,17 @@ enum class product_key_gate {
   relu      // w = max(v, 0)
 };
 
-// Reads the values under the selected keys; per head h, with q = [q1; q2]:
+// Which values a query reads, and how much of each; per head h, with q = [q1; q2]:
 //   s1 = K[h, 0] q1,  s2 = K[h, 1] q2,  (v, id) = product_key_select(s1, s2),  w = gate(v)
-//   y = sum over h and m of w[m] V[id[m]]
-//   Q [R, 2 H dk] (head, half, dk)    K [2 H, n, dk]    V [n^2, dv]    Y [R, dv]    K, V of any storage type
-// 4 H n dk + 2 H k dv flops and the selection per row. Row-stable. A query of NaN selects nothing and reads
-// zeros.
+//   Q [R, 2 H dk] (head, half, dk)    K [2 H, n, dk] of any storage type    ids, w [R, H k]
+// 4 H n dk flops and the selection per row. Row-stable. Places left over have id -1 and weight 0: all of them
+// if the query is NaN.
+struct product_key_address {};
+
+// Reads the values under the selected keys:
+//   (id, w) = product_key_address(K, Q);  y = sum over m of w[m] V[id[m]]
+//   Q and K as there    V [n^2, dv] of any storage type    Y [R, dv]
+// 4 H n dk + 2 H k dv flops and the selection per row. Row-stable. A query of NaN reads zeros.
 struct product_key_read {};
 
 // Layer norm of rows, in place: x <- (x - mean) / sqrt(variance + epsilon) * w + b      X [R, D]   w, b [D]
@@ -57,18 +60,15 @@ struct kernel<product_key_select, reference> {
 };
 
 template <>
-struct kernel<product_key_read, reference> {
+struct kernel<product_key_address, reference> {
   template <class T>
-  static void run(context& ctx, const weight& K, const weight& V, index_t top_k, product_key_gate gate,
-                  mat_view<const T> Q, mat_view<T> Y) noexcept {
+  static void run(context& ctx, const weight& K, index_t top_k, product_key_gate gate, mat_view<const T> Q,
+                  mat_view<index_t> ids, mat_view<T> weights) noexcept {
     const index_t heads = K.dim(0) / 2, n = K.dim(1), dk = K.dim(2);
     context::frame scratch(ctx);
     const auto s = scratch.mat<double>(2, n);
-    const auto row = scratch.row<double>(std::max(dk, V.cols())), y = scratch.row<double>(V.cols());
-    const auto w = scratch.row<double>(top_k);
-    const auto ids = scratch.row<index_t>(top_k);
-    for (index_t r = 0; r < Q.rows(); ++r) {
-      std::fill(y.begin(), y.end(), 0.0);
+    const auto row = scratch.row<double>(dk), w = scratch.row<double>(top_k);
+    for (index_t r = 0; r < Q.rows(); ++r)
       for (index_t h = 0; h < heads; ++h) {
         for (index_t half = 0; half < 2; ++half)
           for (index_t i = 0; i < n; ++i) {
@@ -77,21 +77,43 @@ struct kernel<product_key_read, reference> {
             for (index_t d = 0; d < dk; ++d)
               s[half][i] += row[d] * static_cast<double>(Q[r][(2 * h + half) * dk + d]);
           }
-        kernel<product_key_select, reference>::run<double>(ctx, s[0], s[1], w, ids);
+        const auto id = ids[r].sub(h * top_k, top_k);
+        kernel<product_key_select, reference>::run<double>(ctx, s[0], s[1], w, id);
         const double highest = w[0];
         double total = 0;
-        for (index_t m = 0; m < top_k && ids[m] >= 0; ++m) {
-          w[m] = gate == product_key_gate::relu ? std::max(w[m], 0.0) : std::exp(w[m] - highest);
+        for (index_t m = 0; m < top_k; ++m) {
+          w[m] = id[m] < 0                        ? 0
+                 : gate == product_key_gate::relu ? std::max(w[m], 0.0)
+                                                  : std::exp(w[m] - highest);
           total += w[m];
         }
-        for (index_t m = 0; m < top_k && ids[m] >= 0; ++m) {
-          decode_row<simd::scalar>(V.type(), V.row(ids[m]), V.cols(), row.data());
-          for (index_t d = 0; d < V.cols(); ++d)
-            y[d] += (gate == product_key_gate::relu ? w[m] : w[m] / total) * row[d];
-        }
+        for (index_t m = 0; m < top_k; ++m)
+          weights[r][h * top_k + m] =
+              static_cast<T>(gate == product_key_gate::relu || total == 0 ? w[m] : w[m] / total);
       }
-      for (index_t d = 0; d < V.cols(); ++d) Y[r][d] = static_cast<T>(y[d]);
-    }
+  }
+};
+
+namespace detail {
+// Address, then gather, on one backend.
+template <class Backend, class T>
+void read_product_keys(context& ctx, const weight& K, const weight& V, index_t top_k, product_key_gate gate,
+                       mat_view<const T> Q, mat_view<T> Y) noexcept {
+  context::frame scratch(ctx);
+  const index_t per_row = K.dim(0) / 2 * top_k;
+  const auto ids = scratch.mat<index_t>(Q.rows(), per_row);
+  const auto w = scratch.mat<T>(Q.rows(), per_row);
+  kernel<product_key_address, Backend>::template run<T>(ctx, K, top_k, gate, Q, ids, w);
+  kernel<embedding_bag, Backend>::template run<T>(ctx, V, ids, w, Y);
+}
+}  // namespace detail
+
+template <>
+struct kernel<product_key_read, reference> {
+  template <class T>
+  static void run(context& ctx, const weight& K, const weight& V, index_t top_k, product_key_gate gate,
+                  mat_view<const T> Q, mat_view<T> Y) noexcept {
+    detail::read_product_keys<reference, T>(ctx, K, V, top_k, gate, Q, Y);
   }
 };
 

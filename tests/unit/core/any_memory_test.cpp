@@ -2,6 +2,7 @@
 #include <mneme/core/any_memory.hpp>
 #include <mneme/core/compose/chain.hpp>
 #include <mneme/core/compose/residual.hpp>
+#include <mneme/core/compose/rewindable.hpp>
 #include <mneme/core/compose/stack.hpp>
 #include <mneme/layer/embedding.hpp>
 #include <mneme/layer/linear.hpp>
@@ -109,6 +110,28 @@ TEST_CASE("refinements of an erased memory are asked for at run time") {
   scan(evicting, ctx, s, X, Y);
   CHECK(evicting.live(s, 0) == std::vector<index_t>{1, 2});
   CHECK(any(linear<float>({.d_in = 2, .d_out = 2})).is_row_stable());
+}
+
+TEST_CASE("an erased memory is rewound if what it erases can be") {
+  CHECK_FALSE(any(leaky<float>{2}).rewindable());
+  const any m = rewindable(leaky<float>{2}, {.snapshot_every = 2, .log_capacity = 4});
+  CHECK(m.rewindable());
+  const table<float> X(7, 2);
+  table<float> Y(7, 2);
+  context ctx;
+  auto s = m.init();
+  scan(m, ctx, s, X.view().first(6), Y.view().first(6));
+  const auto copy = s;
+  scan(m, ctx, s, X.view().last(1), Y.view().last(1));
+  CHECK(m.mark(s) == 7);
+  CHECK(m.rewindable_by(s) == 3);
+  const auto now = s;
+  CHECK_FALSE(m.rewind(ctx, s, 3));
+  CHECK(s == now);
+  CHECK(m.rewind(ctx, s, m.mark(copy)));
+  CHECK(m.rewindable_by(copy) == 4);
+  CHECK(s.as<rewindable_state<leaky<float>::state, float>>().now ==
+        copy.as<rewindable_state<leaky<float>::state, float>>().now);
 }
 
 TEST_CASE("erased memories compose and are erased again") {

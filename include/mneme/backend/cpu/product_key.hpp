@@ -3,19 +3,10 @@
 #pragma once
 #include "../../math/topk.hpp"
 #include "../../op/product_key.hpp"
+#include "embedding_bag.hpp"
 #include "matmul.hpp"
 
 namespace mneme::inline MNEME_ABI {
-
-namespace detail {
-inline void prefetch(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p);
-#else
-  static_cast<void>(p);
-#endif
-}
-}  // namespace detail
 
 // Only pairs of ranks (p, q) with (p + 1)(q + 1) <= k can be among the k best: any other has k pairs above
 // it, and rounding of sums is monotone. Of those, a sum below the corner of a p x q rectangle of k pairs is
@@ -59,25 +50,24 @@ struct kernel<product_key_select, cpu<Arch>> {
 };
 
 template <class Arch>
-struct kernel<product_key_read, cpu<Arch>> {
+struct kernel<product_key_address, cpu<Arch>> {
   template <class T>
-  static void run(context& ctx, const weight& K, const weight& V, index_t top_k, product_key_gate gate,
-                  mat_view<const T> Q, mat_view<T> Y) noexcept {
+  static void run(context& ctx, const weight& K, index_t top_k, product_key_gate gate, mat_view<const T> Q,
+                  mat_view<index_t> ids, mat_view<T> w) noexcept {
     constexpr index_t together = 48;  // rows per task: their scores stay in L2, their keys are read once
     ctx.parallel_for((Q.rows() + together - 1) / together, [&](index_t i, context& worker) {
       const index_t from = i * together, to = std::min(from + together, Q.rows());
-      rows<T>(worker, K, V, top_k, gate, Q.range(from, to), Y.range(from, to));
+      rows<T>(worker, K, top_k, gate, Q.range(from, to), ids.range(from, to), w.range(from, to));
     });
   }
 
  private:
   template <class T>
-  static void rows(context& ctx, const weight& K, const weight& V, index_t top_k, product_key_gate gate,
-                   mat_view<const T> Q, mat_view<T> Y) noexcept {
+  static void rows(context& ctx, const weight& K, index_t top_k, product_key_gate gate, mat_view<const T> Q,
+                   mat_view<index_t> ids, mat_view<T> w) noexcept {
     const index_t R = Q.rows(), heads = K.dim(0) / 2, n = K.dim(1), dk = K.dim(2);
     context::frame scratch(ctx);
-    const auto s1 = scratch.mat<T>(R, n), s2 = scratch.mat<T>(R, n), w = scratch.mat<T>(R, heads * top_k);
-    const auto ids = scratch.mat<index_t>(R, heads * top_k);
+    const auto s1 = scratch.mat<T>(R, n), s2 = scratch.mat<T>(R, n);
     for (index_t h = 0; h < heads; ++h) {
       kernel<matmul, cpu<Arch>>::template run<T>(ctx, sub_keys(K, 2 * h), Q.columns(2 * h * dk, dk), s1);
       kernel<matmul, cpu<Arch>>::template run<T>(ctx, sub_keys(K, 2 * h + 1), Q.columns((2 * h + 1) * dk, dk),
@@ -92,59 +82,19 @@ struct kernel<product_key_read, cpu<Arch>> {
           softmax<Arch>(top_k, v.data());
       }
     }
-    with_dtype(V.type(), [&](auto type) {
-      for (index_t r = 0; r < R; ++r) bag<type(), T>(V, w[r], ids[r], ids[R - 1].end(), Y[r]);
-    });
   }
   // The sub-keys of one half of one head, as a matrix of their own.
   static weight sub_keys(const weight& K, index_t half) {
     return weight(K.row(half * K.dim(1)), {K.dim(1), K.dim(2), 1}, 2, K.type(), nullptr);
   }
+};
 
-  // y = sum of w[m] V[ids[m]] in the order of m. The list of ids goes on to `end`, so that the rows of the
-  // next queries are on their way from memory while this one is summed.
-  template <dtype D, class T>
-  static void bag(const weight& V, row_view<const T> w, row_view<const index_t> ids, const index_t* end,
-                  row_view<T> y) noexcept {
-    constexpr index_t packs = decode_group / simd::width<simd::pack<T, Arch>>;
-    constexpr int groups = packs < 8 ? static_cast<int>(8 / packs) : 1;  // 8 sums in registers
-    index_t c = 0;
-    for (; c + groups * decode_group <= y.size(); c += groups * decode_group)
-      columns<groups, D, T>(V, w, ids, end, c, y);
-    for (; c + decode_group <= y.size(); c += decode_group) columns<1, D, T>(V, w, ids, end, c, y);
-    const index_t at = c / decode_group * row_decoder<D>::group_bytes;
-    for (index_t i = c; i < y.size(); ++i) y[i] = 0;
-    for (index_t m = 0; m < ids.size() && c < y.size(); ++m) {
-      if (ids[m] < 0) continue;
-      const auto* row = static_cast<const std::byte*>(V.row(ids[m])) + at;
-      for (index_t i = c; i < y.size(); ++i)
-        y[i] = simd::fma(w[m], row_decoder<D>::template tail<T>(row, i - c), y[i]);
-    }
-  }
-  // Columns [c, c + 32 N).
-  template <int N, dtype D, class T>
-  static void columns(const weight& V, row_view<const T> w, row_view<const index_t> ids, const index_t* end,
-                      index_t c, row_view<T> y) noexcept {
-    using P = simd::pack<T, Arch>;
-    constexpr index_t width = simd::width<P>, packs = decode_group / width,
-                      bytes = N * row_decoder<D>::group_bytes;
-    const index_t at = c / decode_group * row_decoder<D>::group_bytes;
-    constexpr index_t ahead = 8;  // rows
-    P sum[N * packs];
-    for (auto& s : sum) s = P(T(0));
-    for (index_t m = 0; m < ids.size(); ++m) {
-      if (const index_t* id = ids.data() + m; end - id > ahead && id[ahead] >= 0)
-        for (index_t b = 0; b < bytes; b += 64)
-          detail::prefetch(static_cast<const std::byte*>(V.row(id[ahead])) + at + b);
-      if (ids[m] < 0) continue;
-      const auto* row = static_cast<const std::byte*>(V.row(ids[m])) + at;
-      for (int g = 0; g < N; ++g) {
-        P v[packs];
-        row_decoder<D>::group(row + g * row_decoder<D>::group_bytes, v);
-        for (index_t i = 0; i < packs; ++i) sum[g * packs + i] = simd::fma(P(w[m]), v[i], sum[g * packs + i]);
-      }
-    }
-    for (index_t i = 0; i < N * packs; ++i) simd::store(y.data() + c + i * width, sum[i]);
+template <class Arch>
+struct kernel<product_key_read, cpu<Arch>> {
+  template <class T>
+  static void run(context& ctx, const weight& K, const weight& V, index_t top_k, product_key_gate gate,
+                  mat_view<const T> Q, mat_view<T> Y) noexcept {
+    detail::read_product_keys<cpu<Arch>, T>(ctx, K, V, top_k, gate, Q, Y);
   }
 };
 

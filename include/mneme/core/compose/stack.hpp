@@ -98,20 +98,6 @@ class stack_of {
     }
     apply(blocks_.size() - 1, in, y);
   }
-  // A vector holds no references, an aggregate does; its member adds no name to the path.
-  template <class Weights>
-  struct held {
-    using composed_fields = void;
-    Weights weights;
-    static constexpr void fields(auto&& f, auto&... h) { f("", h.weights...); }
-  };
-  template <class Blocks>
-  static auto weights_list(Blocks& blocks) {
-    using one = held<decltype(weights_of(blocks.front()))>;
-    many<one> all;
-    for (auto& m : blocks) all.items.push_back(one{weights_of(m)});
-    return all;
-  }
 
   std::vector<M> blocks_;
 };
