@@ -2,8 +2,9 @@
 # Serves the build and, installed beside the package config, find_package(mneme).
 #
 # mneme_xsimd_include_dir(<out> [<directory>...]): the first of the directories that holds xsimd, else the include
-# directory of target xsimd, else NOTFOUND. Only the directory is taken: the target of Debian's 8.1 package links
-# -lxtl, which does not exist. The version is checked here, because xsimd's own version file rejects newer majors.
+# directory of target xsimd, else NOTFOUND; <out>_VERSION is its version. Only the directory is taken: the target of
+# Debian's 8.1 package links -lxtl, which does not exist. The version is checked here, because xsimd's own version file
+# rejects newer majors.
 function(mneme_xsimd_include_dir out)
   if(TARGET xsimd)
     get_target_property(of_target xsimd INTERFACE_INCLUDE_DIRECTORIES)
@@ -20,4 +21,5 @@ function(mneme_xsimd_include_dir out)
     endif()
   endif()
   set(${out} "${found}" PARENT_SCOPE)
+  set(${out}_VERSION "${version}" PARENT_SCOPE)
 endfunction()

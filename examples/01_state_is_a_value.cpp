@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // The past of a stream is one value: read a text once, ask two questions, go back, stop and resume.
-#include <mneme/mneme.hpp>
 #include <mneme/io/state_file.hpp>
+#include <mneme/mneme.hpp>
 
 #include <cstdio>
 #include <vector>
 
 int main() {
   using namespace mneme;
-  const auto model = residual(kv_attention<float, evict::window>({.d_model = 32, .heads = 4, .capacity = 64}));
+  const auto model =
+      residual(kv_attention<float, evict::window>({.d_model = 32, .heads = 4, .capacity = 64}));
   const auto row = [](float x) { return std::vector<float>(32, x); };
   const std::vector<float> text(200 * 32, 0.1f);
   std::vector<float> a(32), b(32), again(32);
 
   context ctx;
-  auto past = model.init();                              // the empty past
-  observe(model, ctx, past, {text.data(), 200, 32});     // 200 tokens, no outputs wanted
-  auto fork = past;                                      // two futures of one past
+  auto past = model.init();                           // the empty past
+  observe(model, ctx, past, {text.data(), 200, 32});  // 200 tokens, no outputs wanted
+  auto fork = past;                                   // two futures of one past
   step(model, ctx, past, row(1.0f), a);
   step(model, ctx, fork, row(-1.0f), b);
   std::printf("the futures differ: %s\n", past != fork ? "yes" : "no");

@@ -5,11 +5,11 @@
 //   linear attention       what followed the contexts that resemble this one, all the way back
 //   softmax head           mixes them; its weights and the tables learn from every byte
 #include <CLI/CLI.hpp>
-#include <mneme/mneme.hpp>
 #include <array>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <mneme/mneme.hpp>
 #include <string>
 #include <vector>
 #include "plot/plot.hpp"
@@ -118,8 +118,7 @@ int main(int argc, char** argv) {
     std::fill(x.begin() + width, x.end(), 0.0f);
     if (i > 0) add_signs(byte(text[i - 1]), &x[width]);
     std::uint64_t h = 0;
-    for (std::size_t k = 1; k <= 4 && k <= i; ++k)
-      add_signs(h = hashed(h, byte(text[i - k])), &x[2 * width]);
+    for (std::size_t k = 1; k <= 4 && k <= i; ++k) add_signs(h = hashed(h, byte(text[i - k])), &x[2 * width]);
     mneme::step(memory, ctx, past, x, recalled);
     for (std::size_t b = 0; b < bytes; ++b)
       p[b] += mneme::dot<arch>(width, &head[b * width], recalled.data());

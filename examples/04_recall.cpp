@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recall of key/value pairs after a distance: what a bounded memory costs and keeps. Needs no download.
 //
-// A stream of random pairs (key, value) goes into three memories whose weights are set by hand. After every pair each
-// memory is asked, on a fork of its state, for the value that came `distance` pairs earlier.
+// A stream of random pairs (key, value) goes into three memories whose weights are set by hand. After every
+// pair each memory is asked, on a fork of its state, for the value that came `distance` pairs earlier.
 //   full cache       softmax attention over everything: the ceiling, its state grows
 //   window cache     the same over the newest 64 pairs: all or nothing
 //   selective SSM    B = C = key, u = value, slow decay: fades, in a state of fixed size
@@ -16,7 +16,7 @@
 namespace {
 using namespace mneme;
 
-constexpr index_t width = 32;            // of keys and of values, elements -1 or 1
+constexpr index_t width = 32;               // of keys and of values, elements -1 or 1
 constexpr index_t d_model = 2 * width + 1;  // a token is value, key, 1; a question has no value
 constexpr index_t pairs = 600, window = 64;
 constexpr index_t distances[] = {1, 4, 16, 32, 63, 128, 256};
@@ -41,21 +41,26 @@ class matrix {
 
 template <class Policy>
 any_memory<float> cache() {
-  const kv_attention_config c{.d_model = d_model, .heads = 1, .head_dim = width, .capacity = window, .rope_base = 0};
+  const kv_attention_config c{
+      .d_model = d_model, .heads = 1, .head_dim = width, .capacity = window, .rope_base = 0};
   const weight key = matrix({width, d_model}).diagonal(0, width, width);
-  const weight query = matrix({width, d_model}).diagonal(0, width, width, 4);  // sharp enough to pick one entry
+  const weight query =
+      matrix({width, d_model}).diagonal(0, width, width, 4);  // sharp enough to pick one entry
   const weight value = matrix({width, d_model}).diagonal(0, 0, width);
   return kv_attention<float, Policy>(c, {query, key, value, matrix({d_model, width}).diagonal(0, 0, width)});
 }
 
-// silu(x) - silu(-x) = x: two channels of opposite sign carry a number through the mixer's activation unchanged.
+// silu(x) - silu(-x) = x: two channels of opposite sign carry a number through the mixer's activation
+// unchanged.
 any_memory<float> selective_memory() {
   constexpr index_t E = 2 * d_model, N = width;
   const float open_gate = 1.2784645f, unit_step = 0.5413249f;  // silu^-1(1), softplus^-1(1)
   return selective_ssm<float>(
       {.d_model = d_model, .d_state = N, .expand = 2, .dt_rank = 1},
-      {.in_proj = matrix({2 * E, d_model}).diagonal(0, 0, d_model).diagonal(d_model, 0, d_model, -1).column(
-           d_model - 1, E, E, open_gate),
+      {.in_proj = matrix({2 * E, d_model})
+                      .diagonal(0, 0, d_model)
+                      .diagonal(d_model, 0, d_model, -1)
+                      .column(d_model - 1, E, E, open_gate),
        .conv1d_weight = matrix({E, 1, 4}).column(3, 0, E, 1),
        .conv1d_bias = constant_weight({E}, 0),
        .x_proj = matrix({1 + 2 * N, E})
@@ -109,9 +114,11 @@ int main() {
   random_stream r(1, 0);
   std::vector<float> tokens(pairs * d_model, 1.0f);
   for (index_t t = 0; t < pairs; ++t)
-    for (index_t i = 0; i < 2 * width; ++i) tokens[static_cast<std::size_t>(t * d_model + i)] = r.unit() < 0.5 ? -1 : 1;
+    for (index_t i = 0; i < 2 * width; ++i)
+      tokens[static_cast<std::size_t>(t * d_model + i)] = r.unit() < 0.5 ? -1 : 1;
 
-  std::printf("recall of one of %td values, by distance in pairs\n\n%-14s %11s", pairs, "memory", "state bytes");
+  std::printf("recall of one of %td values, by distance in pairs\n\n%-14s %11s", pairs, "memory",
+              "state bytes");
   for (const index_t d : distances) std::printf(" %6td", d);
   std::printf("\n");
   measure("full cache", cache<evict::full>(), tokens);

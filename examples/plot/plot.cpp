@@ -18,7 +18,8 @@ std::string script_of(const std::string& path, const std::vector<panel>& panels)
   std::ostringstream s;
   s.precision(12);
   s << "set terminal svg size " << 520 * panels.size() << ",400 noenhanced background 'white'\nset output "
-    << quoted(path) << "\nset multiplot layout 1," << panels.size() << "\nset grid\nset key below\nset offsets graph 0.05, 0.05, 0.05, 0.05\n";
+    << quoted(path) << "\nset multiplot layout 1," << panels.size()
+    << "\nset grid\nset key below\nset offsets graph 0.05, 0.05, 0.05, 0.05\n";
   int block = 0;
   for (const panel& p : panels) {
     std::string plots;
@@ -28,8 +29,8 @@ std::string script_of(const std::string& path, const std::vector<panel>& panels)
       for (const auto& [x, y] : l.points) s << x << ' ' << y << '\n';
       s << "EOD\n";
       const bool mark = l.points.size() == 1;
-      plots += (plots.empty() ? "plot " : ", ") + data + (mark ? " with points pt 7 title " : " with lines lw 2 title ") +
-               quoted(l.name);
+      plots += (plots.empty() ? "plot " : ", ") + data +
+               (mark ? " with points pt 7 title " : " with lines lw 2 title ") + quoted(l.name);
     }
     s << "set title " << quoted(p.title) << "\nset xlabel " << quoted(p.x_label) << "\nset ylabel "
       << quoted(p.y_label) << (p.log_y ? "\nset logscale y\n" : "\nunset logscale y\n") << plots << '\n';

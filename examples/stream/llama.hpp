@@ -38,20 +38,30 @@ struct llama_weights {
   }
 };
 
-// Token ids in, logits out; one cache per layer. The weights are shared, not copied.
-template <class T, class Policy, class Store>
-mneme::any_memory<T, token_id> llama(const llama_shape& s, const llama_weights& weights, index_t capacity) {
+// Makes the attention of one layer, with its policy and store.
+template <class T>
+using make_attention = mneme::any_memory<T> (*)(const mneme::kv_attention_config&,
+                                                const mneme::kv_attention_params&);
+
+// Token ids in, logits out; one cache per layer. The weights are shared, not copied. Attention is erased, so
+// that all else is compiled once.
+template <class T>
+mneme::any_memory<T, token_id> llama(const llama_shape& s, const llama_weights& weights,
+                                     const cache_options& cache, make_attention<T> attention_of) {
   using namespace mneme;
   const rms_norm_config norm{.d_model = s.width, .epsilon = s.epsilon};
-  const kv_attention_config attention{.d_model = s.width,
-                                      .heads = s.heads,
-                                      .kv_heads = s.kv_heads,
-                                      .capacity = capacity,
-                                      .rope_base = s.rope_base,
-                                      .pairs = rope_pairs::interleaved};
+  const kv_attention_config attention{
+      .d_model = s.width,
+      .heads = s.heads,
+      .kv_heads = s.kv_heads,
+      .capacity = cache.capacity,
+      .rope_base = s.rope_base,
+      .pairs = rope_pairs::interleaved,
+      .positions = cache.cache_positions ? kv_positions::cache : kv_positions::stream,
+      .when = cache.segment > 0 ? evict::trigger::segment : evict::trigger::token,
+      .merging = cache.merge ? evict::merge::counted : evict::merge::none};
   const auto block = [&](const llama_layer_weights& w) {
-    return chain(residual(chain(rms_norm<T>(norm, w.attention_norm),
-                                kv_attention<T, Policy, Store>(attention, w.attention))),
+    return chain(residual(chain(rms_norm<T>(norm, w.attention_norm), attention_of(attention, w.attention))),
                  residual(chain(rms_norm<T>(norm, w.feed_forward_norm),
                                 swiglu<T>({.d_model = s.width, .d_hidden = s.hidden}, w.feed_forward))));
   };

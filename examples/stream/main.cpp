@@ -24,28 +24,30 @@ struct options {
   std::string model, text, prompt, json, plot, state_in, state_out;
   std::vector<std::string> policies{"full"}, stores{"f32"};
   std::vector<index_t> capacities{256};
-  index_t tokens = 0, generate = 0;
+  index_t tokens = 0, generate = 0, segment = 0;
+  std::string positions = "stream";
   int threads = 1;
-  bool chat = false;
+  bool chat = false, merge = false;
 };
 
-// One combination of the command line's lists.
-struct setting {
-  std::string policy, store;
-  index_t capacity;
-  std::string name() const {
-    return policy + "/" + store + (capacity > 0 ? "/" + std::to_string(capacity) : "");
-  }
-};
+// What tells one run from another, and one state file from another.
+std::string name_of(const cache_options& c) {
+  std::string s = c.policy + "/" + c.store;
+  if (c.capacity > 0) s += "/" + std::to_string(c.capacity);
+  if (c.segment > 0) s += "/segment " + std::to_string(c.segment);
+  if (c.cache_positions) s += "/cache positions";
+  if (c.merge) s += "/merge";
+  return s;
+}
 
 // Store by store, full first (the others are compared with it), once: it has no capacity.
-std::vector<setting> settings(const options& o) {
-  std::vector<setting> all;
+std::vector<cache_options> settings(const options& o) {
+  std::vector<cache_options> all;
   for (const auto& store : o.stores) {
-    if (std::count(o.policies.begin(), o.policies.end(), "full") > 0) all.push_back({"full", store, 0});
+    if (std::count(o.policies.begin(), o.policies.end(), "full") > 0) all.push_back({"full", store});
     for (const auto& policy : o.policies)
       for (const index_t c : o.capacities)
-        if (policy != "full") all.push_back({policy, store, c});
+        if (policy != "full") all.push_back({policy, store, c, o.segment, o.positions == "cache", o.merge});
   }
   return all;
 }
@@ -58,11 +60,16 @@ void check(const options& o) {
     throw CLI::ValidationError("--tokens is " + std::to_string(o.tokens) + ", expected at least 2");
   for (const index_t c : o.capacities)
     if (c < 1) throw CLI::ValidationError("--capacity is " + std::to_string(c) + ", expected at least 1");
-  if (o.threads < 1) throw CLI::ValidationError("--threads is " + std::to_string(o.threads) + ", expected at least 1");
+  if (o.segment < 0)
+    throw CLI::ValidationError("--segment is " + std::to_string(o.segment) + ", expected at least 0");
+  if (o.threads < 1)
+    throw CLI::ValidationError("--threads is " + std::to_string(o.threads) + ", expected at least 1");
+  if (o.segment > 0 && !o.prompt.empty()) throw CLI::ValidationError("--segment goes with --text");
   const bool one = settings(o).size() == 1;
   if (!one && (!o.state_in.empty() || !o.state_out.empty()))
     throw CLI::ValidationError("--state-in and --state-out want one policy, one store and one capacity");
-  if (!one && !o.prompt.empty()) throw CLI::ValidationError("--prompt wants one policy, one store and one capacity");
+  if (!one && !o.prompt.empty())
+    throw CLI::ValidationError("--prompt wants one policy, one store and one capacity");
 }
 
 std::vector<token_id> read_tokens(const options& o, const tokenizer& tokens) {
@@ -81,44 +88,48 @@ std::vector<token_id> read_tokens(const options& o, const tokenizer& tokens) {
 void score_text(const options& o, const checkpoint& model, const tokenizer& tokens, mneme::context& ctx) {
   const std::vector<token_id> text = read_tokens(o, tokens);
   std::vector<run_result> results;
-  for (const setting& s : settings(o)) {
-    const language_model network = model.with_cache(s.policy, s.store, s.capacity);
+  for (const cache_options& s : settings(o))
+    model.with_cache(s);  // a pair that is not offered shows before any work
+  for (const cache_options& s : settings(o)) {
+    const language_model network = model.with_cache(s);
     auto state = network.init();
     stream_position at;
     if (!o.state_in.empty())
-      at = load_stream(o.state_in, s.name(), model.fingerprint(), network, state, text);
+      at = load_stream(o.state_in, name_of(s), model.fingerprint(), network, state, text);
     run_result r;
     {
-      progress_line line(s.name(), static_cast<index_t>(text.size()));
-      r = score(network, ctx, state, text, at, std::ref(line));
+      progress_line line(name_of(s), static_cast<index_t>(text.size()));
+      r = score(network, ctx, state, text, s.segment, at, std::ref(line));
     }
     r.policy = s.policy, r.store = s.store, r.capacity = s.capacity;
     for (const run_result& full : results)
       if (full.policy == "full" && full.store == s.store) r.delta_nll = r.nll - full.nll;
     results.push_back(r);
-    if (!o.state_out.empty()) save_stream(o.state_out, s.name(), model.fingerprint(), state, at);
+    if (!o.state_out.empty()) save_stream(o.state_out, name_of(s), model.fingerprint(), state, at);
   }
   print_table(results);
   if (!o.json.empty()) write_json(o.json, o.model, o.text, results);
   if (!o.plot.empty()) draw(o.plot, results);
 }
 
-void continue_prompt(const options& o, const checkpoint& model, const tokenizer& tokens, mneme::context& ctx) {
-  const setting s = settings(o).front();
-  const language_model network = model.with_cache(s.policy, s.store, s.capacity);
+void continue_prompt(const options& o, const checkpoint& model, const tokenizer& tokens,
+                     mneme::context& ctx) {
+  const language_model network = model.with_cache(settings(o).front());
   const message question{"user", o.prompt};
   const std::vector<token_id> prompt =
       o.chat ? tokens.encode(chat_prompt({&question, 1}), true) : tokens.encode(o.prompt, false);
   if (prompt.empty()) throw std::runtime_error("--prompt has no tokens");
   auto state = network.init();
-  const generation g = generate(network, ctx, state, prompt, o.generate, model.end_of_text(), [&](token_id id) {
-    const auto bytes = tokens.bytes_of(id);
-    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
-    std::fflush(stdout);
-  });
+  const generation g =
+      generate(network, ctx, state, prompt, o.generate, model.end_of_text(), [&](token_id id) {
+        const auto bytes = tokens.bytes_of(id);
+        std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+        std::fflush(stdout);
+      });
   std::printf("\n");
-  std::fprintf(stderr, "%zu tokens in (%.1f tokens/s), %zu out (%.1f tokens/s), %zu bytes of state\n", prompt.size(),
-               g.prefill_tokens_per_s, g.tokens.size(), g.decode_tokens_per_s, mneme::footprint(state).owned);
+  std::fprintf(stderr, "%zu tokens in (%.1f tokens/s), %zu out (%.1f tokens/s), %zu bytes of state\n",
+               prompt.size(), g.prefill_tokens_per_s, g.tokens.size(), g.decode_tokens_per_s,
+               mneme::footprint(state).owned);
 }
 
 void run(const options& o) {
@@ -151,6 +162,10 @@ void declare(CLI::App& app, options& o) {
   app.add_option("--store", o.stores, "how keys and values are stored: " + list(checkpoint::stores()))
       ->delimiter(',')
       ->check(CLI::IsMember(checkpoint::stores()));
+  app.add_option("--segment", o.segment, "evict at every N-th token only (default: after every token)");
+  app.add_option("--positions", o.positions, "rotary positions counted in the stream or in the cache")
+      ->check(CLI::IsMember({"stream", "cache"}));
+  app.add_flag("--merge", o.merge, "merge what leaves into the nearest entry that stays");
   app.add_option("--prompt", o.prompt, "continue this prompt");
   app.add_option("--generate", o.generate, "with at most N tokens");
   app.add_flag("--chat", o.chat, "put the prompt into the chat template");
@@ -165,7 +180,8 @@ void declare(CLI::App& app, options& o) {
 }  // namespace mneme_stream
 
 int main(int argc, char** argv) {
-  CLI::App app("Streams a text through a language model in bounded memory, or continues a prompt.", "mneme-stream");
+  CLI::App app("Streams a text through a language model in bounded memory, or continues a prompt.",
+               "mneme-stream");
   mneme_stream::options o;
   mneme_stream::declare(app, o);
   try {

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model.hpp"
 
-#include <mneme/evict/full.hpp>
-#include <mneme/evict/h2o.hpp>
-#include <mneme/evict/sinks.hpp>
-#include <mneme/evict/tova.hpp>
-#include <mneme/evict/window.hpp>
 #include <mneme/io/gguf.hpp>
 #include <mneme/io/safetensors.hpp>
-#include <mneme/store/codec/q8_0.hpp>
 
+#include <algorithm>
+
+#include "caches.hpp"
 #include "llama.hpp"
 
 namespace mneme_stream {
@@ -43,6 +40,14 @@ llama_layer_weights read_layer(const mneme::gguf_file& file, index_t i) {
           .feed_forward = {tensor("ffn_gate"), tensor("ffn_up"), tensor("ffn_down")}};
 }
 
+// In the order of their first appearance.
+std::vector<std::string> names_of(const char* cache_kind::* name) {
+  std::vector<std::string> names;
+  for (const cache_kind& kind : cache_kinds())
+    if (std::find(names.begin(), names.end(), kind.*name) == names.end()) names.emplace_back(kind.*name);
+  return names;
+}
+
 }  // namespace
 
 checkpoint::checkpoint(const std::string& path) {
@@ -56,52 +61,27 @@ checkpoint::checkpoint(const std::string& path) {
   auto w = std::make_shared<llama_weights>();
   w->embedding = {file.tensor("token_embd.weight").value()};
   w->norm = {file.tensor("output_norm.weight").value()};
-  w->output.weight = file.contains("output.weight") ? file.tensor("output.weight").value() : w->embedding.weight;
+  w->output.weight =
+      file.contains("output.weight") ? file.tensor("output.weight").value() : w->embedding.weight;
   for (index_t i = 0; i < shape_.layers; ++i) w->layers.items.push_back(read_layer(file, i));
   fingerprint_ = mneme::weights_fingerprint(*w);
   weights_ = std::move(w);
-  with_cache("full", "f32", 0);  // checks every shape now rather than at first use
+  with_cache({});  // checks every shape now rather than at first use
 }
 
-namespace {
+std::vector<std::string> checkpoint::policies() { return names_of(&cache_kind::policy); }
+std::vector<std::string> checkpoint::stores() { return names_of(&cache_kind::store); }
 
-// A list of types to look up by their names.
-template <class... X>
-struct type_list {};
-using all_policies =
-    type_list<mneme::evict::full, mneme::evict::window, mneme::evict::sinks, mneme::evict::h2o, mneme::evict::tova>;
-using all_codecs = type_list<mneme::store::f32, mneme::store::q8_0>;
-
-template <class... X>
-std::vector<std::string> names(type_list<X...>) {
-  return {X::name...};
-}
-// f(X{}) for the X of that name; false if there is none.
-template <class... X, class F>
-bool with_name(type_list<X...>, const std::string& name, F&& f) {
-  return ((name == X::name && (f(X{}), true)) || ...);
-}
-[[noreturn]] void unknown(const char* what, const std::string& name, const std::vector<std::string>& known) {
-  std::string list;
-  for (const auto& k : known) list += (list.empty() ? "" : ", ") + k;
-  mneme::fail(mneme::message("unknown ", what, " ", name, ", expected one of ", list));
-}
-
-}  // namespace
-
-std::vector<std::string> checkpoint::policies() { return names(all_policies{}); }
-std::vector<std::string> checkpoint::stores() { return names(all_codecs{}); }
-
-language_model checkpoint::with_cache(const std::string& policy, const std::string& store, index_t capacity) const {
-  language_model model;
-  const bool known = with_name(all_policies{}, policy, [&](auto p) {
-    if (!with_name(all_codecs{}, store, [&](auto codec) {
-          model = llama<float, decltype(p), mneme::store::contiguous<decltype(codec)>>(shape_, *weights_, capacity);
-        }))
-      unknown("store", store, stores());
-  });
-  if (!known) unknown("policy", policy, policies());
-  return model;
+language_model checkpoint::with_cache(const cache_options& cache) const {
+  for (const cache_kind& kind : cache_kinds())
+    if (cache.policy == kind.policy && cache.store == kind.store)
+      return llama<float>(shape_, *weights_, cache, kind.make);
+  std::string offered;
+  for (const cache_kind& kind : cache_kinds())
+    if (cache.policy == kind.policy) offered += (offered.empty() ? "" : ", ") + std::string(kind.store);
+  if (offered.empty()) mneme::fail(mneme::message("unknown policy ", cache.policy));
+  mneme::fail(mneme::message("policy ", cache.policy, " is not offered over store ", cache.store,
+                             ", only over ", offered));
 }
 
 }  // namespace mneme_stream

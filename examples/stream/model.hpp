@@ -23,6 +23,15 @@ struct llama_shape {
 };
 struct llama_weights;  // llama.hpp
 
+// How the caches of all layers are kept.
+struct cache_options {
+  std::string policy = "full", store = "f32";
+  index_t capacity = 0;          // 0 under a policy without one
+  index_t segment = 0;           // evict at every segment-th token; 0: after every token
+  bool cache_positions = false;  // rotary positions counted within the cache
+  bool merge = false;            // what leaves is merged into its nearest survivor
+};
+
 // Weights of one file, mapped and shared by every model that is built from them.
 class checkpoint {
  public:
@@ -38,9 +47,9 @@ class checkpoint {
   // Hash of all weights: a state of another checkpoint is refused.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  // The model with one cache per layer. Throws mneme::error naming an unknown policy or store, or a capacity < 1
-  // under a policy that needs one.
-  language_model with_cache(const std::string& policy, const std::string& store, index_t capacity) const;
+  // The model with one cache per layer. Throws mneme::error naming an unknown policy or store, a pair that is
+  // not offered, or a capacity < 1 under a policy that needs one.
+  language_model with_cache(const cache_options& cache) const;
 
   static std::vector<std::string> policies();
   static std::vector<std::string> stores();

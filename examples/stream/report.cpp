@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report.hpp"
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <cstdio>
@@ -16,7 +16,8 @@ namespace {
 
 std::string grouped(std::size_t n) {  // 1234567 -> 1,234,567
   std::string s = std::to_string(n);
-  for (auto i = static_cast<std::ptrdiff_t>(s.size()) - 3; i > 0; i -= 3) s.insert(static_cast<std::size_t>(i), 1, ',');
+  for (auto i = static_cast<std::ptrdiff_t>(s.size()) - 3; i > 0; i -= 3)
+    s.insert(static_cast<std::size_t>(i), 1, ',');
   return s;
 }
 std::string fixed(double x, int digits) {
@@ -30,14 +31,16 @@ std::string rate_text(double tokens_per_s) { return tokens_per_s > 0 ? fixed(tok
 
 void print_table(const std::vector<run_result>& runs) {
   std::printf("%-8s %-6s %9s %7s %10s %11s %9s %13s %13s %12s %9s\n", "policy", "store", "capacity", "tokens",
-              "nats/token", "perplexity", "vs full", "state bytes", "prefill tok/s", "decode tok/s", "ms/token");
+              "nats/token", "perplexity", "vs full", "state bytes", "prefill tok/s", "decode tok/s",
+              "ms/token");
   for (const run_result& r : runs) {
     const std::string delta = r.delta_nll ? (*r.delta_nll < 0 ? "" : "+") + fixed(*r.delta_nll, 4) : "-";
     const std::string pace = r.decode_tokens_per_s > 0 ? fixed(1000 / r.decode_tokens_per_s, 2) : "-";
-    std::printf("%-8s %-6s %9s %7td %10.4f %11.3f %9s %13s %13s %12s %9s\n", r.policy.c_str(), r.store.c_str(),
-                r.capacity > 0 ? std::to_string(r.capacity).c_str() : "-", r.tokens, r.nll, std::exp(r.nll),
-                delta.c_str(), grouped(r.state_bytes).c_str(), rate_text(r.prefill_tokens_per_s).c_str(),
-                rate_text(r.decode_tokens_per_s).c_str(), pace.c_str());
+    std::printf("%-8s %-6s %9s %7td %10.4f %11.3f %9s %13s %13s %12s %9s\n", r.policy.c_str(),
+                r.store.c_str(), r.capacity > 0 ? std::to_string(r.capacity).c_str() : "-", r.tokens, r.nll,
+                std::exp(r.nll), delta.c_str(), grouped(r.state_bytes).c_str(),
+                rate_text(r.prefill_tokens_per_s).c_str(), rate_text(r.decode_tokens_per_s).c_str(),
+                pace.c_str());
   }
 }
 
@@ -64,10 +67,12 @@ void write_json(const std::string& path, const std::string& model, const std::st
 }
 
 void draw(const std::string& path, const std::vector<run_result>& runs) {
-  plot::panel quality{"Quality so far", "tokens", "nats per token", {}}, bytes{"State", "tokens", "KiB", {}, true},
+  plot::panel quality{"Quality so far", "tokens", "nats per token", {}},
+      bytes{"State", "tokens", "KiB", {}, true},
       frontier{"Quality against bytes", "state, KiB", "nats per token", {}};
   for (const run_result& r : runs) {
-    const std::string name = r.policy + " " + r.store + (r.capacity > 0 ? " " + std::to_string(r.capacity) : "");
+    const std::string name =
+        r.policy + " " + r.store + (r.capacity > 0 ? " " + std::to_string(r.capacity) : "");
     plot::series nll{name, {}}, size{name, {}};
     for (const trace_point& t : r.trace) {
       nll.points.emplace_back(t.fed, t.nll);
@@ -81,7 +86,11 @@ void draw(const std::string& path, const std::vector<run_result>& runs) {
 }
 
 progress_line::progress_line(std::string label, index_t total)
-    : label_(std::move(label)), total_(total), start_(clock::now()), printed_(start_), terminal_(isatty(2) == 1) {}
+    : label_(std::move(label)),
+      total_(total),
+      start_(clock::now()),
+      printed_(start_),
+      terminal_(isatty(2) == 1) {}
 
 progress_line::~progress_line() {
   if (terminal_) std::fprintf(stderr, "\r\033[K");

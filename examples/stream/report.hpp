@@ -15,8 +15,8 @@ void print_table(const std::vector<run_result>& runs);
 void write_json(const std::string& path, const std::string& model, const std::string& text,
                 const std::vector<run_result>& runs);
 
-// Running nll and state bytes against position, and quality against bytes; throws std::runtime_error if it cannot be
-// drawn.
+// Running nll and state bytes against position, and quality against bytes; throws std::runtime_error if it
+// cannot be drawn.
 void draw(const std::string& path, const std::vector<run_result>& runs);
 
 // One line on stderr: rewritten in place on a terminal, a line every ten seconds elsewhere.

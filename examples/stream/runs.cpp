@@ -25,9 +25,7 @@ class stopwatch {
 };
 double rate(index_t tokens, double seconds) { return tokens > 0 ? static_cast<double>(tokens) / seconds : 0; }
 
-std::string hash_of(std::span<const token_id> text) {
-  return mneme::hex(mneme::hash64(std::as_bytes(text)));
-}
+std::string hash_of(std::span<const token_id> text) { return mneme::hex(mneme::hash64(std::as_bytes(text))); }
 
 }  // namespace
 
@@ -36,7 +34,8 @@ double surprise(mneme::row_view<const float> logits, token_id target) {
 }
 
 run_result score(const language_model& model, mneme::context& ctx, language_model::state& state,
-                 std::span<const token_id> text, stream_position& at, const progress& report) {
+                 std::span<const token_id> text, index_t segment, stream_position& at,
+                 const progress& report) {
   const auto tokens = static_cast<index_t>(text.size());
   const index_t last = tokens - 1;  // never fed: nothing follows it
   const index_t prefill_end = std::min({index_t{512}, tokens / 2, last});
@@ -49,16 +48,24 @@ run_result score(const language_model& model, mneme::context& ctx, language_mode
 
   const auto trace = [&] {
     if (at.fed > 0)
-      result.trace.push_back({at.fed, at.nll_sum / static_cast<double>(at.fed), mneme::footprint(state).owned});
+      result.trace.push_back(
+          {at.fed, at.nll_sum / static_cast<double>(at.fed), mneme::footprint(state).owned});
+  };
+
+  const auto to_boundary = [&] { return segment > 0 ? segment - at.fed % segment : tokens; };
+  const auto fed = [&](index_t n) {
+    at.fed += n;
+    if (segment > 0 && at.fed % segment == 0) model.end_segment(ctx, state);
   };
 
   const index_t prefill_start = at.fed;
   const stopwatch prefill;
   while (at.fed < prefill_end) {
-    const index_t n = std::min(prefill_block, prefill_end - at.fed);
+    const index_t n = std::min({prefill_block, prefill_end - at.fed, to_boundary()});
     mneme::scan(model, ctx, state, {text.data() + at.fed, n, 1}, {logits.data(), n, model.d_out()});
-    for (index_t i = 0; i < n; ++i) at.nll_sum += surprise(row(i), text[static_cast<std::size_t>(at.fed + i + 1)]);
-    at.fed += n;
+    for (index_t i = 0; i < n; ++i)
+      at.nll_sum += surprise(row(i), text[static_cast<std::size_t>(at.fed + i + 1)]);
+    fed(n);
     trace();
     report(at.fed);
   }
@@ -68,7 +75,7 @@ run_result score(const language_model& model, mneme::context& ctx, language_mode
   const stopwatch decode;
   for (; at.fed < last; report(at.fed)) {
     model.step(ctx, state, {text.data() + at.fed, 1}, row(0));
-    ++at.fed;
+    fed(1);
     at.nll_sum += surprise(row(0), text[static_cast<std::size_t>(at.fed)]);
     if (at.fed % (tokens / 200 + 1) == 0) trace();
   }
@@ -128,8 +135,8 @@ stream_position load_stream(const std::string& path, const std::string& kind, co
   at.text_hash = info.note.substr(0, gap);
   at.nll_sum = gap == std::string::npos ? 0 : std::strtod(info.note.c_str() + gap, nullptr);
   if (at.fed < 0 || at.fed >= static_cast<index_t>(text.size()))
-    mneme::fail(mneme::message(path, ": the stream is at token ", at.fed, ", expected fewer than the ", text.size(),
-                               " tokens of the text"));
+    mneme::fail(mneme::message(path, ": the stream is at token ", at.fed, ", expected fewer than the ",
+                               text.size(), " tokens of the text"));
   if (at.text_hash != hash_of(text.first(static_cast<std::size_t>(at.fed))))
     mneme::fail(mneme::message(path, ": the stream has read another text"));
   return at;

@@ -170,8 +170,10 @@ class piece_merger {
     }
     std::size_t dropped = 0;
     for (std::size_t at = 0; at < piece.size(); at = symbols_[at].next) {
-      if (symbols_[at].id == no_token) ++dropped;
-      else out.push_back(symbols_[at].id);
+      if (symbols_[at].id == no_token)
+        ++dropped;
+      else
+        out.push_back(symbols_[at].id);
     }
     return dropped;
   }

@@ -8,8 +8,8 @@
 
 namespace mneme::inline MNEME_ABI {
 
-using index_t = std::ptrdiff_t;   // sizes, indices and positions; signed, so that differences are safe
-using token_id = std::int32_t;    // input type of memories that read tokens instead of rows
+using index_t = std::ptrdiff_t;  // sizes, indices and positions; signed, so that differences are safe
+using token_id = std::int32_t;   // input type of memories that read tokens instead of rows
 
 // Where bytes live. The space is part of every view, buffer and context type: host and device never mix.
 struct host {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that models are built of, for the CPU. Files (io/) and threads (backend/openmp.hpp) are included by name.
+// Everything that models are built of, for the CPU. Files (io/) and threads (backend/openmp.hpp) are included
+// by name.
 #pragma once
 #include "core/any_memory.hpp"
 #include "core/any_state.hpp"
@@ -24,10 +25,18 @@
 #include "core/scan.hpp"
 #include "core/view.hpp"
 #include "core/weight.hpp"
+#include "evict/expected_attention.hpp"
 #include "evict/full.hpp"
 #include "evict/h2o.hpp"
+#include "evict/keydiff.hpp"
+#include "evict/knorm.hpp"
+#include "evict/lagkv.hpp"
+#include "evict/lfu.hpp"
+#include "evict/lru.hpp"
 #include "evict/policy.hpp"
+#include "evict/random.hpp"
 #include "evict/sinks.hpp"
+#include "evict/snapkv.hpp"
 #include "evict/tova.hpp"
 #include "evict/window.hpp"
 #include "layer/embedding.hpp"
@@ -59,7 +68,13 @@
 #include "memory/selective_ssm.hpp"
 #include "memory/simple_gla.hpp"
 #include "memory/writable_product_key.hpp"
+#include "store/codec/bf16.hpp"
+#include "store/codec/f16.hpp"
 #include "store/codec/f32.hpp"
+#include "store/codec/q4_0.hpp"
 #include "store/codec/q8_0.hpp"
 #include "store/contiguous.hpp"
+#include "store/kivi.hpp"
+#include "store/paged.hpp"
+#include "store/ring.hpp"
 #include "version.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pointers (and bool) in a state would make files and comparisons meaningless.
-// expect: states hold 
+// expect: states hold
 #include <mneme/core/leaf.hpp>
 
 #if defined(MNEME_CONTROL)

@@ -50,7 +50,8 @@ using stacked = mneme::stack_of<archetype>;
 using erased = mneme::any_memory<float>;
 static_assert(mneme::Memory<chained> && mneme::Memory<residual> && mneme::Memory<stacked> &&
               mneme::Memory<erased>);
-static_assert(mneme::Scannable<chained> && mneme::Batched<chained> && mneme::Batched<erased>);
+static_assert(mneme::Scannable<chained> && mneme::Batched<chained> && mneme::Batched<stacked> &&
+              mneme::Batched<erased>);
 static_assert(!mneme::Growing<chained> && !mneme::Growing<residual> && !mneme::Growing<stacked>);
 static_assert(!mneme::Segmented<chained> && !mneme::Segmented<residual> && !mneme::Segmented<stacked>);
 static_assert(mneme::Memory<mneme::chain_of<erased, erased>> && mneme::Memory<mneme::residual_of<erased>>);

@@ -9,8 +9,9 @@
 
 int main() {
   constexpr mneme::index_t T = 5, D = 12;
-  const auto model = mneme::chain(mneme::residual(mneme::linear<float>({.d_in = D, .d_out = D, .bias = true})),
-                                  mneme::linear<float>({.d_in = D, .d_out = 3}));
+  const auto model =
+      mneme::chain(mneme::residual(mneme::linear<float>({.d_in = D, .d_out = D, .bias = true})),
+                   mneme::linear<float>({.d_in = D, .d_out = 3}));
   std::vector<float> x(T * D), whole(T * 3), stepped(T * 3);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 7) - 3;
 

@@ -89,7 +89,7 @@ def float_means_double():
         torch.Tensor.float, torch.Tensor.to = narrow, convert
 
 
-_CODE = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8"}
+_CODE = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
 
 
 def encode(tensors, metadata):

@@ -25,8 +25,8 @@ template <class S>
 std::vector<leaf_copy> copy_leaves(const S& s) {
   std::vector<leaf_copy> leaves;
   mneme::visit_leaves(s, [&](const mneme::field_path& at, const mneme::leaf& l) {
-    const auto* from = static_cast<const std::byte*>(l.data);
-    leaves.push_back({at.text(), l.type, l.scalar, std::vector<std::byte>(from, from + l.bytes())});
+    leaves.push_back({at.text(), l.type, l.scalar, std::vector<std::byte>(l.bytes())});
+    l.copy_to(leaves.back().bytes.data());
   });
   return leaves;
 }

@@ -28,12 +28,14 @@ struct law {
   findings (*examine)(const any_subject&);
 };
 inline constexpr law all_laws[] = {
-    {"L1 split", l01_split},         {"L2 step", l02_step},       {"L3 start", l03_start},
-    {"L4 causal", l04_causal},       {"L5 fork", l05_fork},       {"L6 pure", l06_pure},
-    {"L7 reference", l07_reference}, {"L8 persist", l08_persist}, {"L9 footprint", l09_footprint},
-    {"L10 poison", l10_poison},      {"L11 shapes", l11_shapes},  {"L13 rewind", l13_rewind},
-    {"L14 evict", l14_evict},        {"L15 quiet", l15_quiet},    {"L18 batch", l18_batch},
-    {"L21 row-stable", l21_row_stable},
+    {"L1 split", l01_split},         {"L2 step", l02_step},
+    {"L3 start", l03_start},         {"L4 causal", l04_causal},
+    {"L5 fork", l05_fork},           {"L6 pure", l06_pure},
+    {"L7 reference", l07_reference}, {"L8 persist", l08_persist},
+    {"L9 footprint", l09_footprint}, {"L10 poison", l10_poison},
+    {"L11 shapes", l11_shapes},      {"L13 rewind", l13_rewind},
+    {"L14 evict", l14_evict},        {"L15 quiet", l15_quiet},
+    {"L18 batch", l18_batch},        {"L21 row-stable", l21_row_stable},
 };
 
 }  // namespace mneme_test

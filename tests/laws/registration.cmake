@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # mneme_law_registrations(<sources> <laws>): writes one registration file per memory into the build tree.
 #   <sources>  variable that receives the registration files: every header of memory/ and layer/, and of
-#              kv_attention one file per eviction policy with all stores
+#              kv_attention one file per eviction policy with the stores that the laws see under it
 #   <laws>     variable that receives the sources of the laws (test cases and allocation counter included)
 # A new header is found by the next build (CONFIGURE_DEPENDS). By convention memory/foo.hpp declares the
 # template mneme::foo<T, Backend>; whatever else a memory needs lives in a subfolder.
@@ -68,31 +68,63 @@ const bool ${stem}_registered = mneme_test::register_family<${stem}_family>();
     file(GLOB layouts CONFIGURE_DEPENDS "${include}/store/*.hpp")
     file(GLOB codecs CONFIGURE_DEPENDS "${include}/store/codec/*.hpp")
     set(store_includes "")
-    set(stores "")
     foreach(header IN LISTS layouts codecs)
       file(RELATIVE_PATH path "${_mneme_include_dir}" "${header}")
       string(APPEND store_includes "#include <${path}>\n")
     endforeach()
+    # The laws: the plain store under every policy; every layout and every codec, each with a plain partner, under
+    # three policies that differ in how entries leave. The pairs that this leaves out are compared with contiguous
+    # slots on the cache alone: one of every layout under every policy, all under `window`.
+    set(plain "mneme::store::contiguous<mneme::store::f32>")
+    set(law_stores "${plain}")
+    set(pair_stores "")
+    set(all_pairs "")
     foreach(layout_header IN LISTS layouts)
       get_filename_component(layout "${layout_header}" NAME_WE)
+      if(layout STREQUAL "kivi")  # its codec is its own
+        list(APPEND law_stores "mneme::store::kivi<2>" "mneme::store::kivi<4>")
+        continue()
+      endif()
       foreach(codec_header IN LISTS codecs)
         get_filename_component(codec "${codec_header}" NAME_WE)
-        list(APPEND stores "mneme::store::${layout}<mneme::store::${codec}>")
+        set(store "mneme::store::${layout}<mneme::store::${codec}>")
+        if(store STREQUAL plain)
+          continue()
+        elseif(layout STREQUAL "contiguous" OR codec STREQUAL "f32")
+          list(APPEND law_stores "${store}")
+        else()
+          list(APPEND all_pairs "${store}")
+        endif()
+        if(codec STREQUAL "q8_0" AND NOT layout STREQUAL "contiguous")
+          list(APPEND pair_stores "${store}")
+        endif()
       endforeach()
     endforeach()
-    list(JOIN stores ",\n    " stores)
     foreach(header IN LISTS policies)
       get_filename_component(policy "${header}" NAME_WE)
       if(policy STREQUAL "policy")  # the concept
         continue()
       endif()
+      set(stores "${plain}")
+      set(pairs "${pair_stores}")
+      if(policy MATCHES "^(full|window|h2o)$")
+        set(stores "${law_stores}")
+      endif()
+      if(policy STREQUAL "window")
+        set(pairs "${all_pairs}")
+      endif()
+      list(JOIN stores ",\n    " stores)
+      list(JOIN pairs ",\n    " pairs)
       set(content "#include <mneme/evict/${policy}.hpp>
 ${store_includes}
+#include \"laws/kv_pairs.hpp\"
 #include \"laws/register_kv.hpp\"
 
 namespace {
 const bool kv_${policy}_registered = mneme_test::register_kv<mneme::evict::${policy},
     ${stores}>();
+const bool kv_${policy}_pairs = mneme_test::register_kv_pairs<mneme::evict::${policy},
+    ${pairs}>();
 }  // namespace
 ")
       _mneme_write_if_changed("${out}/kv_${policy}.cpp" "${content}")

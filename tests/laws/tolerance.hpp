@@ -14,8 +14,8 @@ namespace mneme_test {
 //            steps of a recurrence that does not amplify, add up like a random walk
 //   scale    largest magnitude of the expected result, at least `floor`: what is far smaller than the
 //            inputs is a difference of larger numbers and inherits their rounding
-//   moved    how far the double reference itself moves when its inputs are off by a rounding of T: a layer may
-//            amplify errors (the unit length of a short key), and no implementation can do better than that
+//   moved    how far the double reference itself moves when its inputs are off by a rounding of T: a layer
+//            may amplify errors (the unit length of a short key), and nobody can do better than that
 //   storage  what a store rounds off by design: a value next to a rounding boundary may fall to either side
 struct tolerance {
   static constexpr double c = 8, floor = 1e-3, c_storage = 4;

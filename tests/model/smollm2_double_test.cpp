@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The q8_0 store under every policy, whole model in double: codes jump where two computations round differently, so
-// only equal precision can tell a right store from a wrong one (float32 moves the mean by up to 0.002 nats).
+// The q8_0 store under every policy, whole model in double: codes jump where two computations round
+// differently, so only equal precision can tell a right store from a wrong one (float32 moves the mean by up
+// to 0.002 nats).
 #include <nlohmann/json.hpp>
 
 #include <mneme/evict/full.hpp>
@@ -24,9 +25,14 @@ using nlohmann::json;
 namespace {
 
 template <class Policy>
+mneme::any_memory<double> attention_of(const mneme::kv_attention_config& c,
+                                       const mneme::kv_attention_params& p) {
+  return mneme::kv_attention<double, Policy, mneme::store::contiguous<mneme::store::q8_0>>(c, p);
+}
+template <class Policy>
 void compare(const checkpoint& file, const json& e, const std::vector<token_id>& ids) {
-  const auto m = llama<double, Policy, mneme::store::contiguous<mneme::store::q8_0>>(file.shape(), file.weights(),
-                                                                                      e["capacity"].get<index_t>());
+  const auto m = llama<double>(file.shape(), file.weights(), {.capacity = e["capacity"].get<index_t>()},
+                               attention_of<Policy>);
   mneme::context ctx;
   auto s = m.init();
   std::vector<double> logits(static_cast<std::size_t>(m.d_out()));

@@ -2,6 +2,7 @@
 // Mutants whose fault is in how rows go in and come out.
 #pragma once
 #include <mneme/core/compose/group.hpp>
+#include <mneme/core/lane_wise.hpp>
 
 #include "healthy.hpp"
 
@@ -36,6 +37,12 @@ struct uncounted_step : base {  // step and scan are two pieces of code, and one
   void step(context& ctx, state& s, in_row x, out_row y) const noexcept {
     base::step(ctx, s, x, y);
     --s.seen;
+  }
+};
+struct counts_in_a_byte : base {  // a token by itself is counted in 7 bits
+  void step(context& ctx, state& s, in_row x, out_row y) const noexcept {
+    base::step(ctx, s, x, y);
+    s.seen %= 128;
   }
 };
 struct counts_calls : base {  // something happens merely because a call ends
@@ -97,6 +104,12 @@ struct writes_padding : base {  // a vector store past the end of the row
     if (Y.rows() > 0 && Y.stride() > Y.cols()) Y.data()[Y.cols()] = 0;
   }
 };
+struct writes_padding_of_few : base {  // so does a store of the last rows alone
+  void scan(context& ctx, state& s, in_rows X, out_rows Y) const noexcept {
+    base::scan(ctx, s, X, Y);
+    if (Y.rows() > 0 && Y.rows() < X.rows() && Y.stride() > Y.cols()) Y.data()[Y.cols()] = 0;
+  }
+};
 struct assumes_packed : base {  // forgets the stride of the input
   void scan(context& ctx, state& s, in_rows X, out_rows Y) const noexcept {
     base::scan(ctx, s, {X.data(), X.rows(), X.cols()}, Y);
@@ -106,6 +119,12 @@ struct assumes_alignment : base {  // an aligned load from an address that is no
   void scan(context& ctx, state& s, in_rows X, out_rows Y) const noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(X.data()) / 16 * 16;
     base::scan(ctx, s, {reinterpret_cast<const float*>(address), X.rows(), X.cols(), X.stride()}, Y);
+  }
+};
+struct aligned_stores : base {  // the same on the way out
+  void scan(context& ctx, state& s, in_rows X, out_rows Y) const noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(Y.data()) / 16 * 16;
+    base::scan(ctx, s, X, {reinterpret_cast<float*>(address), Y.rows(), Y.cols(), Y.stride()});
   }
 };
 struct drops_block_tail : base {  // blocks of 8 rows; what is left over leaves no trace in the state
@@ -144,6 +163,11 @@ struct low_precision : base {  // sums in bfloat16
     const auto unread = scratch.row<float>(width);
     const index_t skip = X.rows() - Y.rows();
     for (index_t t = 0; t < X.rows(); ++t) step(ctx, s, X[t], t < skip ? unread : Y[t - skip]);
+  }
+  void scan_many(context& ctx, std::span<const lane> lanes, in_rows X, out_rows Y) const noexcept {
+    mneme::for_lanes(lanes, [&](const lane& l, index_t row, index_t out) {
+      scan(ctx, *l.state, X.range(row, row + l.rows), Y.range(out, out + l.outs));
+    });
   }
 };
 

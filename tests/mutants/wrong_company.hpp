@@ -65,6 +65,12 @@ struct growing_scratch : base {  // scratch that grows with the stream, though t
     if (rows.size() > 0) rows[0] = 0;
   }
 };
+struct counts_lone_lanes : base {  // takes a batch of one lane for a token, also where it has none
+  void scan_many(context& ctx, std::span<const lane> lanes, in_rows X, out_rows Y) const noexcept {
+    base::scan_many(ctx, lanes, X, Y);
+    if (lanes.size() == 1 && X.rows() == 0) ++lanes.front().state->seen;
+  }
+};
 struct swaps_lanes : base {
   void scan_many(context& ctx, std::span<const lane> lanes, in_rows X, out_rows Y) const noexcept {
     base::scan_many(ctx, lanes, X, Y);
@@ -103,11 +109,11 @@ struct depends_on_rows : base {  // within tolerance, but another path for many 
     if (X.rows() > 4 && Y.rows() > 0) Y[0][0] *= 1 + std::numeric_limits<float>::epsilon();
   }
 };
-struct depends_on_lanes : base {
+struct depends_on_lanes : base {  // another path for a batch as wide as a vector
   static constexpr bool row_stable = true;
   void scan_many(context& ctx, std::span<const lane> lanes, in_rows X, out_rows Y) const noexcept {
     base::scan_many(ctx, lanes, X, Y);
-    if (lanes.size() > 3 && Y.rows() > 0) Y[0][0] *= 1 + std::numeric_limits<float>::epsilon();
+    if (lanes.size() >= 8 && Y.rows() > 0) Y[0][0] *= 1 + std::numeric_limits<float>::epsilon();
   }
 };
 

@@ -7,7 +7,8 @@ namespace mneme::inline MNEME_ABI {
 
 using native = cpu<simd::native>;  // the best instruction set that this translation unit may use
 
-// The first of {native, reference} that implements the op: a new memory is one file before its fast kernel exists.
+// The first of {native, reference} that implements the op: a new memory is one file before its fast kernel
+// exists.
 // Include the kernel's header (backend/cpu/<op>.hpp) before naming this.
 template <class Op>
 using default_backend = std::conditional_t<Implemented<Op, native>, native, reference>;

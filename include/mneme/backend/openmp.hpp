@@ -14,8 +14,8 @@
 namespace mneme::inline MNEME_ABI {
 
 //   openmp_executor threads(4);   context ctx;   ctx.threads = &threads;
-// The calling thread works on its own context, every other thread on one that is kept here between calls. Serves one
-// calling thread at a time.
+// The calling thread works on its own context, every other thread on one that is kept here between calls.
+// Serves one calling thread at a time.
 class openmp_executor : public executor {
  public:
   explicit openmp_executor(int threads) : executor{&run_on} {

@@ -8,9 +8,9 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Also the boundary between units built with different instruction sets, and the reason why laws, benches and the
-// state file compile once. Refinements that the erased type lacks are asked for at run time, the one place where that
-// is so: growing(), segmented(), readable(), rewindable(), evicting().
+// Also the boundary between units built with different instruction sets, and the reason why laws, benches and
+// the state file compile once. Refinements that the erased type lacks are asked for at run time, the one
+// place where that is so: growing(), segmented(), readable(), rewindable(), evicting().
 template <class T, class Input = T>
 class any_memory {
  public:
@@ -20,8 +20,8 @@ class any_memory {
 
   any_memory() = default;
   template <Memory M>
-    requires(!std::same_as<M, any_memory> && std::same_as<scalar_t<M>, T> && std::same_as<input_t<M>, Input> &&
-             std::same_as<space_t<M>, host>)
+    requires(!std::same_as<M, any_memory> && std::same_as<scalar_t<M>, T> &&
+             std::same_as<input_t<M>, Input> && std::same_as<space_t<M>, host>)
   any_memory(M m) : table_(&table_for<M>), d_in_(m.d_in()), d_out_(m.d_out()) {
     if constexpr (requires { m.vocabulary(); }) vocabulary_ = m.vocabulary();
     object_ = std::make_shared<const M>(std::move(m));
@@ -37,7 +37,8 @@ class any_memory {
   void scan(context& ctx, state& s, mat_view<const Input> X, mat_view<T> Y) const {
     table_->scan(object_.get(), ctx, s, X, Y);
   }
-  void scan_many(context& ctx, std::span<const lane<state>> lanes, mat_view<const Input> X, mat_view<T> Y) const {
+  void scan_many(context& ctx, std::span<const lane<state>> lanes, mat_view<const Input> X,
+                 mat_view<T> Y) const {
     table_->scan_many(object_.get(), ctx, lanes, X, Y);
   }
 
@@ -64,7 +65,9 @@ class any_memory {
   index_t capacity() const { return table_->capacity(object_.get()); }
   index_t segment_capacity() const { return table_->segment_capacity(object_.get()); }
   index_t lists() const { return table_->lists(object_.get()); }
-  std::vector<index_t> live(const state& s, index_t list) const { return table_->live(object_.get(), s, list); }
+  std::vector<index_t> live(const state& s, index_t list) const {
+    return table_->live(object_.get(), s, list);
+  }
   bool is_row_stable() const { return table_->row_stable; }
   // Whether the parts of a state (of a file, say) belong together; see Validated in concepts.hpp.
   bool valid(const state& s) const { return table_->valid(object_.get(), s); }
@@ -74,7 +77,8 @@ class any_memory {
     state (*init)(const void*, place);
     void (*step)(const void*, context&, state&, row_view<const Input>, row_view<T>) noexcept;
     void (*scan)(const void*, context&, state&, mat_view<const Input>, mat_view<T>);
-    void (*scan_many)(const void*, context&, std::span<const lane<state>>, mat_view<const Input>, mat_view<T>);
+    void (*scan_many)(const void*, context&, std::span<const lane<state>>, mat_view<const Input>,
+                      mat_view<T>);
     bool (*reserve)(const void*, state&, index_t) = nullptr;
     void (*end_segment)(const void*, context&, state&) = nullptr;
     void (*read)(const void*, context&, const state&, row_view<const Input>, row_view<T>) = nullptr;
@@ -115,7 +119,9 @@ class any_memory {
     if constexpr (Growing<M>)
       t.reserve = [](const void* m, state& s, index_t n) { return at<M>(m).reserve(s.template as<S>(), n); };
     if constexpr (Segmented<M>)
-      t.end_segment = [](const void* m, context& ctx, state& s) { at<M>(m).end_segment(ctx, s.template as<S>()); };
+      t.end_segment = [](const void* m, context& ctx, state& s) {
+        at<M>(m).end_segment(ctx, s.template as<S>());
+      };
     if constexpr (Readable<M>)
       t.read = [](const void* m, context& ctx, const state& s, row_view<const Input> q, row_view<T> y) {
         at<M>(m).read(ctx, s.template as<S>(), q, y);
@@ -138,7 +144,9 @@ class any_memory {
           return at<M>(m).capacity();
       };
       t.lists = [](const void* m) { return at<M>(m).lists(); };
-      t.live = [](const void* m, const state& s, index_t list) { return at<M>(m).live(s.template as<S>(), list); };
+      t.live = [](const void* m, const state& s, index_t list) {
+        return at<M>(m).live(s.template as<S>(), list);
+      };
     }
     t.valid = [](const void* m, const state& s) { return mneme::valid(at<M>(m), s.template as<S>()); };
     t.row_stable = mneme::row_stable<M>;

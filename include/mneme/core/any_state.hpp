@@ -8,8 +8,9 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Copy, ==, fields and footprint mean what they mean for the erased state. Copy-assignment between states of one type
-// reuses storage. T is the scalar type of the memory, so that states of float and double memories do not mix.
+// Copy, ==, fields and footprint mean what they mean for the erased state. Copy-assignment between states of
+// one type reuses storage. T is the scalar type of the memory, so that states of float and double memories do
+// not mix.
 template <class T>
 class any_state {
  public:
@@ -23,7 +24,8 @@ class any_state {
     a.table_ = &table_for<S>;
     return a;
   }
-  any_state(const any_state& o) : object_(o.object_ ? o.table_->copy(o.object_) : nullptr), table_(o.table_) {}
+  any_state(const any_state& o)
+      : object_(o.object_ ? o.table_->copy(o.object_) : nullptr), table_(o.table_) {}
   any_state(any_state&& o) noexcept { swap(o); }
   any_state& operator=(const any_state& o) {
     if (this == &o) return *this;
@@ -53,9 +55,8 @@ class any_state {
   void visit_leaves(F& f, const field_path& at) {
     using visitor = std::remove_reference_t<F>;
     if (object_)
-      table_->visit(object_, at, &f, [](void* v, const field_path& path, leaf& l) {
-        (*static_cast<visitor*>(v))(path, l);
-      });
+      table_->visit(object_, at, &f,
+                    [](void* v, const field_path& path, leaf& l) { (*static_cast<visitor*>(v))(path, l); });
   }
   template <class F>
   void visit_leaves(F& f, const field_path& at) const {

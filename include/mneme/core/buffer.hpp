@@ -11,8 +11,8 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Source of memory: heap, arena, huge pages, NUMA node. A table of two functions, so that no virtual base and no
-// template parameter reaches the state types. Blocks are 64-byte aligned.
+// Source of memory: heap, arena, huge pages, NUMA node. A table of two functions, so that no virtual base and
+// no template parameter reaches the state types. Blocks are 64-byte aligned.
 struct resource {
   void* (*allocate)(resource*, std::size_t bytes);
   void (*release)(resource*, void*, std::size_t bytes) noexcept;
@@ -32,8 +32,8 @@ struct place_in {
 };
 using place = place_in<>;
 
-// A regular array of trivially copyable elements. == is bit identity (reflexive with NaN). Copy-assignment reuses
-// storage, so that `s = s0` resets a stream without allocating. A copy lives where its source lives.
+// A regular array of trivially copyable elements. == is bit identity (reflexive with NaN). Copy-assignment
+// reuses storage, so that `s = s0` resets a stream without allocating. A copy lives where its source lives.
 template <class T>
 class buffer<T, host> {
   static_assert(std::is_trivially_copyable_v<T>);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Memory concept, split into named parts so that a compiler names the part that is missing, and its refinements.
+// The Memory concept, split into named parts so that a compiler names the part that is missing, and its
+// refinements.
 #pragma once
 #include "context.hpp"
 #include "fields.hpp"
@@ -66,11 +67,11 @@ concept HasShape = requires(const M& m) {
 
 // The empty past, its bytes taken from a place. States are regular values, every member visited by fields.
 template <class M>
-concept HasInit = std::regular<state_t<M>> && HasFields<state_t<M>> &&
-                  requires(const M& m, place_in<space_t<M>> where) {
-                    { m.init() } -> std::same_as<state_t<M>>;
-                    { m.init(where) } -> std::same_as<state_t<M>>;
-                  };
+concept HasInit =
+    std::regular<state_t<M>> && HasFields<state_t<M>> && requires(const M& m, place_in<space_t<M>> where) {
+      { m.init() } -> std::same_as<state_t<M>>;
+      { m.init(where) } -> std::same_as<state_t<M>>;
+    };
 
 // One token: x [d_in] -> y [d_out]; changes the state, never the memory.
 template <class M>
@@ -115,7 +116,8 @@ concept Growing = Memory<M> && requires(const M& m, state_t<M>& s, index_t n) {
 
 // An explicit boundary (a turn, a document). Nothing may happen merely because a call ends.
 template <class M>
-concept Segmented = Memory<M> && requires(const M& m, context_of<M>& ctx, state_t<M>& s) { m.end_segment(ctx, s); };
+concept Segmented =
+    Memory<M> && requires(const M& m, context_of<M>& ctx, state_t<M>& s) { m.end_segment(ctx, s); };
 
 // Late per-token input: labels, surprise, rewards.
 template <class M>
@@ -131,25 +133,27 @@ concept Prefixed = Memory<M> && requires(const M& m, context_of<M>& ctx, mat_in<
   { m.init(ctx, P) } -> std::same_as<state_t<M>>;
 };
 
-// Going back. mark(s) numbers the present; rewind to a mark that lies at most rewindable_by(s) before it restores
-// what the state was then, to the bit; every other mark is refused: false, and the state is untouched.
+// Going back. mark(s) numbers the present; rewind to a mark that lies at most rewindable_by(s) before it
+// restores what the state was then, to the bit; every other mark is refused: false, and the state is
+// untouched.
 template <class M>
-concept Rewindable = Memory<M> && requires(const M& m, context_of<M>& ctx, state_t<M>& s, const state_t<M>& c,
-                                           index_t mark) {
-  { m.mark(c) } -> std::same_as<index_t>;
-  { m.rewindable_by(c) } -> std::same_as<index_t>;
-  { m.rewind(ctx, s, mark) } -> std::same_as<bool>;
-};
+concept Rewindable =
+    Memory<M> && requires(const M& m, context_of<M>& ctx, state_t<M>& s, const state_t<M>& c, index_t mark) {
+      { m.mark(c) } -> std::same_as<index_t>;
+      { m.rewindable_by(c) } -> std::same_as<index_t>;
+      { m.rewind(ctx, s, mark) } -> std::same_as<bool>;
+    };
 
-// Whether the parts of a state belong together (a size that fits its buffers): asked of states that come from files.
+// Whether the parts of a state belong together (a size that fits its buffers): asked of states that come from
+// files.
 template <class M>
 concept Validated = Memory<M> && requires(const M& m, const state_t<M>& s) {
   { m.valid(s) } -> std::same_as<bool>;
 };
 
-// A cache of bounded size that can say what it holds. `live` gives the absolute positions of the entries of one list
-// (a key/value head), in slot order; capacity 0 means unbounded. One that is cut at boundaries alone has capacity 0 and
-// says in segment_capacity() how many entries of a list may be left by end_segment.
+// A cache of bounded size that can say what it holds. `live` gives the absolute positions of the entries of
+// one list (a key/value head), in slot order; capacity 0 means unbounded. One that is cut at boundaries alone
+// has capacity 0 and says in segment_capacity() how many entries of a list may be left by end_segment.
 template <class M>
 concept Evicting = Memory<M> && requires(const M& m, const state_t<M>& s, index_t list) {
   { m.capacity() } -> std::same_as<index_t>;
@@ -157,8 +161,8 @@ concept Evicting = Memory<M> && requires(const M& m, const state_t<M>& s, index_
   { m.live(s, list) } -> std::same_as<std::vector<index_t>>;
 };
 
-// A memory that states law L21 with `static constexpr bool row_stable = true`: the bits of a row's result do not depend
-// on how many rows or lanes were computed with it.
+// A memory that states law L21 with `static constexpr bool row_stable = true`: the bits of a row's result do
+// not depend on how many rows or lanes were computed with it.
 template <class M>
 inline constexpr bool row_stable = requires { requires M::row_stable; };
 
@@ -171,13 +175,13 @@ concept HasParams = requires(M& m, const M& c) {
 
 // Gradients: ds holds dL/ds_T on entry and dL/ds_0 on return; dX is written, dp accumulated. No tape.
 template <class M>
-concept Differentiable = Memory<M> && HasParams<M> &&
-                         requires(const M& m, context_of<M>& ctx, const state_t<M>& s0, mat_in<M> X, mat_in<M> dY,
-                                  state_t<M>& ds, mat_out<M> dX, typename M::params& dp) {
-                           m.vjp(ctx, s0, X, dY, ds, dX, dp);
-                         };
+concept Differentiable =
+    Memory<M> && HasParams<M> &&
+    requires(const M& m, context_of<M>& ctx, const state_t<M>& s0, mat_in<M> X, mat_in<M> dY, state_t<M>& ds,
+             mat_out<M> dX, typename M::params& dp) { m.vjp(ctx, s0, X, dY, ds, dX, dp); };
 
-// The hook for laws and benches: small configurations, ugly sizes included; M(config, seed) builds an instance.
+// The hook for laws and benches: small configurations, ugly sizes included; M(config, seed) builds an
+// instance.
 template <class M>
 concept Sampled = Memory<M> && requires(const typename M::config& c) {
   { M::samples() } -> std::same_as<std::vector<typename M::config>>;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// context: what a call needs beside model, state and data: scratch space, threads, options, an eviction observer.
+// context: what a call needs beside model, state and data: scratch space, threads, options, an eviction
+// observer.
 #pragma once
 #include "view.hpp"
 
@@ -17,7 +18,8 @@ enum class precision : std::uint8_t {
   fast,   // reduced-precision products are allowed where a kernel offers them
 };
 
-// Runs body(arg, i, worker) for i in [0, n), in any order, on any threads; each worker brings its own context.
+// Runs body(arg, i, worker) for i in [0, n), in any order, on any threads; each worker brings its own
+// context.
 // The default is serial. Adapters live in backend/.
 struct executor {
   using body = void (*)(void* arg, index_t i, context& worker);
@@ -37,12 +39,14 @@ struct eviction_observer {
   void* self = nullptr;
 };
 
-// One per calling thread. Scratch frames nest: what a frame hands out is released when it ends. Once the context has
-// seen a shape (see prepare), no call allocates.
+// One per calling thread. Scratch frames nest: what a frame hands out is released when it ends. Once the
+// context has seen a shape (see prepare), no call allocates.
 template <>
 class context_in<host> {
  public:
-  explicit context_in(std::size_t scratch_bytes = std::size_t{1} << 16) { blocks_.push_back(block(scratch_bytes)); }
+  explicit context_in(std::size_t scratch_bytes = std::size_t{1} << 16) {
+    blocks_.push_back(block(scratch_bytes));
+  }
   context_in(const context_in&) = delete;
   context_in& operator=(const context_in&) = delete;
 

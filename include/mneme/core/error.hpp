@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// One path for errors, with or without exceptions: functions that can fail return expected<T>; constructors call fail.
+// One path for errors, with or without exceptions: functions that can fail return expected<T>; constructors
+// call fail.
 #pragma once
 #include "../fwd.hpp"
 
+#include <concepts>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -90,10 +93,16 @@ expected<M> make(const typename M::config& c, A&&... args) {
 namespace detail {
 inline std::string text(std::string s) { return s; }
 inline std::string text(const char* s) { return s; }
-template <class N>
-  requires requires(N n) { std::to_string(n); }
+template <std::integral N>
 std::string text(N n) {
   return std::to_string(n);
+}
+// Not std::to_string: the linker may keep another unit's copy of what it calls, with instructions that this
+// unit's machine lacks.
+inline std::string text(double n) {
+  char digits[std::numeric_limits<double>::max_exponent10 + 20];
+  std::snprintf(digits, sizeof digits, "%f", n);
+  return digits;
 }
 }  // namespace detail
 template <class... A>

@@ -64,8 +64,8 @@ constexpr int field_count() {
   return n;
 }
 
-// Every member is visited: a forgotten tensor does not compile. Composed states (of chain, stack, any_memory) list
-// their parts themselves and say so with `using composed_fields = void`.
+// Every member is visited: a forgotten tensor does not compile. Composed states (of chain, stack, any_memory)
+// list their parts themselves and say so with `using composed_fields = void`.
 template <class S>
 concept CompleteFields = HasFields<S> && (requires { typename S::composed_fields; } ||
                                           (std::is_aggregate_v<S> && field_count<S>() == detail::arity<S>()));
@@ -114,8 +114,8 @@ void visit_fields(F&& f, A& a, R&... rest) {
   visit_fields(f, field_path(), a, rest...);
 }
 
-// Bytes that a state holds: `owned` by it alone, `shared` with others (weights, copy-on-write pages), `reserved`
-// beyond its content.
+// Bytes that a state holds: `owned` by it alone, `shared` with others (weights, copy-on-write pages),
+// `reserved` beyond its content.
 struct footprint_t {
   std::size_t owned = 0, shared = 0, reserved = 0;
   friend bool operator==(const footprint_t&, const footprint_t&) = default;
@@ -128,7 +128,9 @@ struct footprint_t {
 // What one leaf holds. Stores with bytes of their own provide `footprint()`.
 template <class L>
 footprint_t leaf_footprint(const L& leaf) {
-  if constexpr (requires { { leaf.footprint() } -> std::same_as<footprint_t>; })
+  if constexpr (requires {
+                  { leaf.footprint() } -> std::same_as<footprint_t>;
+                })
     return leaf.footprint();
   else if constexpr (requires { leaf.reserved_bytes(); })
     return {leaf.bytes(), 0, leaf.reserved_bytes() - leaf.bytes()};

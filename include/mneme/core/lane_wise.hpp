@@ -50,8 +50,8 @@ mat_view<const In> needed(context::frame& scratch, std::span<const lane<S>> lane
   return rows;
 }
 
-// A memory M writes `void scan_many(ctx, lanes, X, Y) const noexcept`; this base derives step and scan from it, so that
-// one body of code serves a token, a text and a batch.
+// A memory M writes `void scan_many(ctx, lanes, X, Y) const noexcept`; this base derives step and scan from
+// it, so that one body of code serves a token, a text and a batch.
 template <class M, class T, class Input = T>
 class lane_wise {
  public:

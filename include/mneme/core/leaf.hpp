@@ -13,8 +13,9 @@ enum class element : std::uint8_t { f32, f64, i8, u8, i16, u16, i32, u32, i64, u
 
 template <class E>
 constexpr element element_of() {
-  static_assert((std::is_arithmetic_v<E> && !std::is_same_v<E, bool> && sizeof(E) <= 8) || std::is_same_v<E, std::byte>,
-                "states hold integers, float, double or bytes; bool has bit patterns that are no value");
+  static_assert(
+      (std::is_arithmetic_v<E> && !std::is_same_v<E, bool> && sizeof(E) <= 8) || std::is_same_v<E, std::byte>,
+      "states hold integers, float, double or bytes; bool has bit patterns that are no value");
   if constexpr (std::is_floating_point_v<E>)
     return sizeof(E) == 8 ? element::f64 : element::f32;
   else {
@@ -28,8 +29,8 @@ constexpr element element_of() {
   }
 }
 
-// View of a buffer or a scalar. resize is null for scalars. Content that does not lie together (copy-on-write pages) has
-// no `data`, but pages of one size.
+// View of a buffer or a scalar. resize is null for scalars. Content that does not lie together (copy-on-write
+// pages) has no `data`, but pages of one size.
 struct leaf {
   element type;
   bool scalar;
@@ -82,7 +83,13 @@ struct leaf {
 inline const leaf& as_leaf(const leaf& l) { return l; }
 template <class E>
 leaf as_leaf(buffer<E>& b) {
-  return {element_of<E>(), false, b.data(), b.size(), index_t{sizeof(E)}, leaf_footprint(b), &b,
+  return {element_of<E>(),
+          false,
+          b.data(),
+          b.size(),
+          index_t{sizeof(E)},
+          leaf_footprint(b),
+          &b,
           [](void* owner, index_t n) { static_cast<buffer<E>*>(owner)->resize(n); }};
 }
 template <class E>

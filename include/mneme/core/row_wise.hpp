@@ -6,9 +6,9 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// A stateless layer writes `void map(ctx, X, Y) const noexcept` for equally many rows; this base derives the Memory
-// from it. step, scan and scan_many call the same map, and a map must give a row the same bits whatever rows come
-// with it (law L21).
+// A stateless layer writes `void map(ctx, X, Y) const noexcept` for equally many rows; this base derives the
+// Memory from it. step, scan and scan_many call the same map, and a map must give a row the same bits
+// whatever rows come with it (law L21).
 template <class Layer, class T, class Input = T>
 class row_wise {
  public:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The free functions that take any Memory and choose the best path that it offers: the only place that chooses.
+// The free functions that take any Memory and choose the best path that it offers: the only place that
+// chooses.
 #pragma once
 #include "concepts.hpp"
 
@@ -13,7 +14,8 @@ template <class M>
 constexpr void require_memory() {
   static_assert(HasTypes<M>, "a Memory needs the member types `scalar` and `state`");
   static_assert(HasShape<M>, "a Memory needs `index_t d_in() const` and `index_t d_out() const`");
-  static_assert(HasInit<M>, "a Memory needs `state init(place = {}) const`; state must be regular and have fields()");
+  static_assert(HasInit<M>,
+                "a Memory needs `state init(place = {}) const`; state must be regular and have fields()");
   static_assert(CompleteFields<state_t<M>>, "state::fields must visit every member of the state");
   static_assert(HasStep<M>, "a Memory needs `void step(context&, state&, x, y) const noexcept`");
 }
@@ -52,7 +54,8 @@ void observe(const M& m, context_of<M>& ctx, state_t<M>& s, mat_in<M> X) {
   mneme::scan(m, ctx, s, X, mat_out<M>(nullptr, 0, m.d_out()));
 }
 
-// The next rows of many independent streams, packed lane after lane in X; Y packs the last `outs` of each lane.
+// The next rows of many independent streams, packed lane after lane in X; Y packs the last `outs` of each
+// lane.
 template <class M>
 void scan_many(const M& m, context_of<M>& ctx, lanes_of<M> lanes, mat_in<M> X, mat_out<M> Y) {
   detail::require_memory<M>();
@@ -89,7 +92,8 @@ void end_segment(const M& m, context_of<M>& ctx, state_t<M>& s) {
   if constexpr (Segmented<M>) m.end_segment(ctx, s);
 }
 
-// Whether the parts of a state belong together. Memories that do not say have buffers of fixed sizes: those of init.
+// Whether the parts of a state belong together. Memories that do not say have buffers of fixed sizes: those
+// of init.
 template <Memory M>
 bool valid(const M& m, const state_t<M>& s) {
   if constexpr (Validated<M>) {
@@ -106,8 +110,9 @@ bool valid(const M& m, const state_t<M>& s) {
   }
 }
 
-// Sizes the context for calls of up to `rows` tokens by running on a thrown-away state, so that no memory has to
-// declare its scratch. Afterwards scan (of at most `rows`) and step do not allocate. Observers stay silent.
+// Sizes the context for calls of up to `rows` tokens by running on a thrown-away state, so that no memory has
+// to declare its scratch. Afterwards scan (of at most `rows`) and step do not allocate. Observers stay
+// silent.
 template <Memory M>
   requires std::same_as<space_t<M>, host>
 void prepare(const M& m, context& ctx, index_t rows) {

@@ -23,8 +23,8 @@ class row_view {
   // Any contiguous host range: std::vector, std::array, std::span.
   template <class R>
     requires std::same_as<Space, host> && std::constructible_from<std::span<T>, R&&> &&
-             (!std::same_as<std::remove_cvref_t<R>, row_view<value_type, Space>>) &&
-             (!std::same_as<std::remove_cvref_t<R>, row_view>)
+                 (!std::same_as<std::remove_cvref_t<R>, row_view<value_type, Space>>) &&
+                 (!std::same_as<std::remove_cvref_t<R>, row_view>)
   constexpr row_view(R&& range)
       : data_(std::span<T>(range).data()), size_(static_cast<index_t>(std::span<T>(range).size())) {}
 

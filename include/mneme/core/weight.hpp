@@ -14,14 +14,16 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Pointer, shape of up to three dimensions (row major, outermost first), storage type, shared owner. Copying a model
-// shares its weights; a mapped file, a tied embedding, a second model are just owners. Rows are packed; a row of a
-// block format must be a whole number of blocks.
+// Pointer, shape of up to three dimensions (row major, outermost first), storage type, shared owner. Copying
+// a model shares its weights; a mapped file, a tied embedding, a second model are just owners. Rows are
+// packed; a row of a block format must be a whole number of blocks.
 class weight {
  public:
   weight() = default;
-  // Bytes that somebody else owns and `owner` keeps alive. Fails if the last dimension does not fill its blocks.
-  weight(const void* data, std::array<index_t, 3> shape, int rank, dtype type, std::shared_ptr<const void> owner)
+  // Bytes that somebody else owns and `owner` keeps alive. Fails if the last dimension does not fill its
+  // blocks.
+  weight(const void* data, std::array<index_t, 3> shape, int rank, dtype type,
+         std::shared_ptr<const void> owner)
       : data_(data), shape_(shape), rank_(rank), type_(type), owner_(std::move(owner)) {
     if (cols() % info(type).block != 0)
       fail(message("a row of ", cols(), " columns does not fill blocks of ", info(type).block, " (",
@@ -58,7 +60,9 @@ class weight {
   index_t rows() const { return rank_ == 0 ? 0 : rank_ == 1 ? 1 : rank_ == 2 ? dim(0) : dim(0) * dim(1); }
   index_t size() const { return rows() * cols(); }
   std::size_t bytes() const { return static_cast<std::size_t>(rows() * row_bytes(type_, cols())); }
-  const void* row(index_t r) const { return static_cast<const std::byte*>(data_) + r * row_bytes(type_, cols()); }
+  const void* row(index_t r) const {
+    return static_cast<const std::byte*>(data_) + r * row_bytes(type_, cols());
+  }
   bool shared() const { return owner_.use_count() > 1; }
   explicit operator bool() const { return data_ != nullptr; }
 
@@ -101,7 +105,8 @@ std::string shape_text(const Numbers& shape) {
 // An error unless w has this shape; `name` is the tensor's name in checkpoints.
 inline status expect_shape(std::string_view name, const weight& w, std::span<const index_t> shape) {
   if (std::ranges::equal(w.shape(), shape)) return {};
-  return message("tensor ", std::string(name), " has shape ", shape_text(w.shape()), ", expected ", shape_text(shape));
+  return message("tensor ", std::string(name), " has shape ", shape_text(w.shape()), ", expected ",
+                 shape_text(shape));
 }
 inline status expect_shape(std::string_view name, const weight& w, std::initializer_list<index_t> shape) {
   return expect_shape(name, w, std::span(shape.begin(), shape.size()));

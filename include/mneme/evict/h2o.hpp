@@ -4,10 +4,10 @@
 
 namespace mneme::inline MNEME_ABI::evict {
 
-// Heavy hitters: per key/value head, the entries that received most attention so far (mean over the query heads of the
-// group, summed over time); the newest floor(capacity / 2) are protected.
-// Source: Zhang et al., "H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large Language Models", 2023,
-// algorithm 1.
+// Heavy hitters: per key/value head, the entries that received most attention so far (mean over the query
+// heads of the group, summed over time); the newest floor(capacity / 2) are protected.
+// Source: Zhang et al., "H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large Language
+// Models", 2023, algorithm 1.
 struct h2o {
   static constexpr const char* name = "h2o";
   static constexpr bool bounded = true, reads_attention = true, has_meta = true;

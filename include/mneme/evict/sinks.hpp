@@ -6,19 +6,22 @@
 
 namespace mneme::inline MNEME_ABI::evict {
 
-// Attention sinks: the first 4 tokens stay, and the newest of the others. A capacity of 4 or less leaves room for
-// one newest entry: min(4, capacity - 1) sinks.
+// Attention sinks: the first 4 tokens stay, and the newest of the others. A capacity of 4 or less leaves room
+// for one newest entry: min(4, capacity - 1) sinks.
 // Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023, section 3.2.
-// Deviation: keys keep the rotary positions they were written with; the paper numbers them within the cache.
+// The paper numbers keys within the cache: kv_positions::cache; the default numbers them within the stream.
 struct sinks {
   static constexpr const char* name = "sinks";
   static constexpr bool bounded = true, reads_attention = false, has_meta = false;
   static constexpr scope where = scope::layer;
   static constexpr index_t count = 4;
 
+  // Entries leave in the order in which they came, but for that many of the first.
+  static constexpr index_t pinned(index_t capacity) { return std::min(count, capacity - 1); }
+
   template <class T>
   static constexpr T score(const entry<T>& e, const moment& m) {
-    return e.position < std::min(count, m.capacity - 1) ? keep_always<T> : T(0);
+    return e.position < pinned(m.capacity) ? keep_always<T> : T(0);
   }
 };
 

@@ -11,6 +11,9 @@ struct window {
   static constexpr bool bounded = true, reads_attention = false, has_meta = false;
   static constexpr scope where = scope::layer;
 
+  // Entries leave in the order in which they came, but for that many of the first.
+  static constexpr index_t pinned(index_t) { return 0; }
+
   template <class T>
   static constexpr T score(const entry<T>&, const moment&) {
     return T(0);

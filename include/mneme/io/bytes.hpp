@@ -13,6 +13,13 @@
 
 namespace mneme::inline MNEME_ABI {
 
+// The order of texts in maps and sets. With std::less<> their functions would have the same names in units of
+// different instruction sets, and the linker would keep one of them for all (see version.hpp).
+struct text_order {
+  using is_transparent = void;
+  bool operator()(std::string_view a, std::string_view b) const noexcept { return a < b; }
+};
+
 static_assert(std::endian::native == std::endian::little,
               "mneme/io maps little-endian files without swapping bytes");
 

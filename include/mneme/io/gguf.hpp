@@ -87,7 +87,7 @@ class gguf_file {
   std::size_t alignment() const { return alignment_; }
   std::size_t data_offset() const { return data_at_; }
 
-  const std::map<std::string, gguf_value, std::less<>>& metadata() const { return metadata_; }
+  const std::map<std::string, gguf_value, text_order>& metadata() const { return metadata_; }
   bool has(std::string_view key) const { return metadata_.find(key) != metadata_.end(); }
   // The value of a key: get<std::uint32_t>("llama.block_count"), get<std::vector<std::string>>(...). An
   // integer of any type is accepted where its value fits, a float by a type at least as wide.
@@ -249,9 +249,9 @@ class gguf_file {
   std::shared_ptr<const void> owner_;
   std::uint32_t version_ = 0;
   std::size_t alignment_ = 32, data_at_ = 0;
-  std::map<std::string, gguf_value, std::less<>> metadata_;
+  std::map<std::string, gguf_value, text_order> metadata_;
   std::vector<gguf_tensor> tensors_;
-  std::map<std::string, std::size_t, std::less<>> index_;
+  std::map<std::string, std::size_t, text_order> index_;
 };
 
 }  // namespace mneme::inline MNEME_ABI

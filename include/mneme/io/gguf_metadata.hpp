@@ -14,7 +14,19 @@ namespace mneme::inline MNEME_ABI {
 
 // Value types, numbered as in the file.
 enum class gguf_type : std::uint32_t {
-  uint8, int8, uint16, int16, uint32, int32, float32, boolean, string, array, uint64, int64, float64
+  uint8,
+  int8,
+  uint16,
+  int16,
+  uint32,
+  int32,
+  float32,
+  boolean,
+  string,
+  array,
+  uint64,
+  int64,
+  float64
 };
 
 // A scalar, or an array of `count` items; `at` is the byte offset of its first item.

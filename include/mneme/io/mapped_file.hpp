@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mapped_file: the bytes of a file, read only, in memory by mapping or by reading.
 #pragma once
+#include "../core/buffer.hpp"
 #include "../core/error.hpp"
 
 #include <algorithm>
@@ -14,7 +15,6 @@
 #include <string>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #if __has_include(<sys/mman.h>)
 #include <fcntl.h>
@@ -49,7 +49,7 @@ class mapped_file {
 #if __has_include(<sys/mman.h>)
     const descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a pipe must not block
     if (file.number < 0) return detail::system_failure(path, "cannot open");
-    struct stat about {};
+    struct stat about{};
     if (::fstat(file.number, &about) != 0) return detail::system_failure(path, "cannot look at");
     if (!S_ISREG(about.st_mode)) return message(path, ": not a regular file");
     if (!std::in_range<std::ptrdiff_t>(about.st_size)) return message(path, ": too large to map");
@@ -71,16 +71,17 @@ class mapped_file {
     if (!regular && trouble) return message(path, ": cannot open: ", trouble.message());
     const std::uintmax_t size = regular ? std::filesystem::file_size(path, trouble) : 0;
     if (!regular || trouble) return message(path, ": not a regular file");
-    if (!std::in_range<std::ptrdiff_t>(size)) return message(path, ": too large to read");
-    const auto room = static_cast<std::size_t>(size) + 1;  // one more, to meet the end in the first round
+    if (!std::in_range<index_t>(size + 1)) return message(path, ": too large to read");
+    const auto room = static_cast<index_t>(size) + 1;  // one more, to meet the end in the first round
     const std::unique_ptr<std::FILE, closer> file(std::fopen(path.c_str(), "rb"));
     if (!file) return detail::system_failure(path, "cannot open");
-    std::vector<std::byte> content;
-    std::size_t used = 0;
+    buffer<std::byte> content;
+    index_t used = 0;
     for (;;) {
       if (used == content.size()) content.resize(std::max(room, 2 * used));
-      const std::size_t got = std::fread(content.data() + used, 1, content.size() - used, file.get());
-      used += got;
+      const auto left = static_cast<std::size_t>(content.size() - used);
+      const std::size_t got = std::fread(content.data() + used, 1, left, file.get());
+      used += static_cast<index_t>(got);
       if (got == 0) break;
     }
     if (std::ferror(file.get())) return detail::system_failure(path, "cannot read");
@@ -113,12 +114,14 @@ class mapped_file {
   explicit mapped_file(std::string path) : path_(std::move(path)) {}
   mapped_file(std::string path, void* mapping, std::size_t size)
       : path_(std::move(path)), mapping_(mapping), bytes_(static_cast<const std::byte*>(mapping), size) {}
-  mapped_file(std::string path, std::vector<std::byte> content)
-      : path_(std::move(path)), content_(std::move(content)), bytes_(content_) {}
+  mapped_file(std::string path, buffer<std::byte> content)
+      : path_(std::move(path)),
+        content_(std::move(content)),
+        bytes_(content_.data(), static_cast<std::size_t>(content_.size())) {}
 
   std::string path_;
   void* mapping_ = nullptr;
-  std::vector<std::byte> content_;
+  buffer<std::byte> content_;
   std::span<const std::byte> bytes_;
 };
 

@@ -45,7 +45,8 @@ inline expected<weight> weight_from(const safetensors_file& file, const std::str
   };
   const auto type = weight_type(t.type);
   if (!type) return trouble("floating-point elements");
-  if (present.rank() > 0 && t.shape != shape_of(present)) return trouble("shape " + shape_text(present.shape()));
+  if (present.rank() > 0 && t.shape != shape_of(present))
+    return trouble("shape " + shape_text(present.shape()));
   if (t.shape.empty() || t.shape.size() > 3) return trouble("1 to 3 dimensions");
   std::array<index_t, 3> shape{1, 1, 1};
   std::copy(t.shape.begin(), t.shape.end(), shape.begin());
@@ -68,7 +69,7 @@ status load_weights(const safetensors_file& file, P&& params, std::string_view p
                         [&](const std::string&, const weight& w) { shaped = shaped || w.rank() > 0; });
 
   std::vector<weight> loaded;
-  std::set<std::string, std::less<>> names;
+  std::set<std::string, text_order> names;
   std::optional<mneme::error> problem;
   detail::visit_weights(params, prefix, [&](const std::string& name, const weight& w) {
     if (problem) return;

@@ -15,7 +15,7 @@
 
 namespace mneme::inline MNEME_ABI {
 
-using metadata_map = std::map<std::string, std::string, std::less<>>;
+using metadata_map = std::map<std::string, std::string, text_order>;
 
 // One tensor in place. `type` is the name in the file: "F32", "BF16", "I64", ...
 struct tensor_view {
@@ -64,7 +64,7 @@ inline bool tensor_bytes(const tensor_type& type, std::span<const index_t> shape
 // file, the tensor, and the byte offset where there is one. Copies share the mapping.
 class safetensors_file {
  public:
-  using tensor_map = std::map<std::string, tensor_view, std::less<>>;
+  using tensor_map = std::map<std::string, tensor_view, text_order>;
 
   // Errors: those of mapped_file::open and of parse.
   static expected<safetensors_file> open(const std::string& path) {
@@ -143,14 +143,13 @@ class safetensors_file {
     const detail::tensor_type* known = detail::find_tensor_type(type);
     if (known == nullptr) return refuse("has the unknown dtype " + detail::shown(type));
     index_t bytes = 0;
-    if (!detail::tensor_bytes(*known, shape, bytes))
-      return refuse("is too large: " + shape_text(shape));
+    if (!detail::tensor_bytes(*known, shape, bytes)) return refuse("is too large: " + shape_text(shape));
     if (offsets.size() != 2 || offsets[1] < offsets[0] || static_cast<std::size_t>(offsets[1]) > data_.size())
       return refuse("has data_offsets " + shape_text(offsets) + " in data of " +
                     std::to_string(data_.size()) + " bytes");
     if (offsets[1] - offsets[0] != bytes)
-      return refuse("has data_offsets " + shape_text(offsets) + ", expected " +
-                    std::to_string(bytes) + " bytes for " + type + " " + shape_text(shape));
+      return refuse("has data_offsets " + shape_text(offsets) + ", expected " + std::to_string(bytes) +
+                    " bytes for " + type + " " + shape_text(shape));
     const auto place = data_.subspan(static_cast<std::size_t>(offsets[0]), static_cast<std::size_t>(bytes));
     tensors_[name] = {known->name, std::move(shape), place};
     return true;

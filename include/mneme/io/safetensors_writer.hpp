@@ -17,7 +17,7 @@ struct tensor_entry {
 namespace detail {
 
 struct safetensors_layout {
-  std::string head;  // length and header
+  std::string head;                               // length and header
   std::vector<std::span<const std::byte>> parts;  // head first; points into head and into the entries
   std::size_t bytes = 0;
 };

@@ -7,6 +7,7 @@
 #include "safetensors_writer.hpp"
 
 #include <charconv>
+#include <deque>
 #include <optional>
 #include <set>
 
@@ -108,7 +109,7 @@ inline expected<tensor_view> tensor_of_leaf(const safetensors_file& file, const 
 // Gives `s` the counts and elements of the file. Errors leave it half done.
 template <class S>
 status fill_leaves(const safetensors_file& file, S& s) {
-  std::set<std::string, std::less<>> names;
+  std::set<std::string, text_order> names;
   std::vector<tensor_view> tensors;
   std::optional<mneme::error> problem;
   visit_leaves(s, [&](const field_path& at, const leaf& l) {
@@ -129,10 +130,14 @@ status fill_leaves(const safetensors_file& file, S& s) {
     if (!l.scalar && t.shape[0] != l.count) l.resize(l.owner, t.shape[0]);
   });
   next = 0;
-  visit_leaves(s, [&](const field_path&, const leaf& l) {  // anew: elements have moved
+  visit_leaves(s, [&](const field_path& at, const leaf& l) {  // anew: elements have moved
     const tensor_view& t = tensors[next++];
-    if (!t.bytes.empty()) std::memcpy(l.data, t.bytes.data(), t.bytes.size());
+    if (l.bytes() == t.bytes.size()) return l.copy_from(t.bytes.data());
+    if (!problem)
+      problem = message(file.name(), ": tensor ", shown(at.text()), " has ", t.bytes.size(),
+                        " bytes, expected whole pages of ", l.page_bytes);
   });
+  if (problem) return *problem;
   return {};
 }
 
@@ -165,10 +170,16 @@ status check_state(const M& m, const state_t<M>& s) {
 template <HasFields S>
 expected<std::vector<std::byte>> save_state(const S& s, const state_info& info) {
   std::vector<tensor_entry> entries;
+  std::deque<buffer<std::byte>> joined;  // what does not lie together
   visit_leaves(s, [&](const field_path& at, const leaf& l) {
     const auto shape = l.scalar ? std::vector<index_t>{} : std::vector<index_t>{l.count};
-    entries.push_back(
-        {at.text(), detail::type_name(l.type), shape, {static_cast<std::byte*>(l.data), l.bytes()}});
+    std::span<const std::byte> bytes(static_cast<const std::byte*>(l.data), l.page ? 0 : l.bytes());
+    if (l.page) {
+      joined.emplace_back(static_cast<index_t>(l.bytes()));
+      l.copy_to(joined.back().data());
+      bytes = {joined.back().data(), l.bytes()};
+    }
+    entries.push_back({at.text(), detail::type_name(l.type), shape, bytes});
   });
   auto file = write_safetensors(entries, {{"checksum", std::string(detail::checksum_digits, '0')},
                                           {"config_hash", info.config_hash},

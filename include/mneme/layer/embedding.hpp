@@ -18,8 +18,8 @@ struct embedding_params {
 
 // Embedding: token ids to rows.
 //   y = E[x]                          x [1] (an id) -> y [d_model]
-// Cost: one row read per token. State: none. An id outside [0, vocabulary) gives a row of zeros: step cannot fail,
-// and ids are checked where text is turned into ids.
+// Cost: one row read per token. State: none. An id outside [0, vocabulary) gives a row of zeros: step cannot
+// fail, and ids are checked where text is turned into ids.
 template <class T, class Backend = native>
 class embedding : public row_wise<embedding<T, Backend>, T, token_id> {
  public:
@@ -35,8 +35,8 @@ class embedding : public row_wise<embedding<T, Backend>, T, token_id> {
       return message("embedding: vocabulary is ", c.vocabulary, " and d_model is ", c.d_model,
                      ", expected at least 1");
     if (c.d_model % info(c.storage).block != 0)
-      return message("embedding: d_model is ", c.d_model, ", expected a multiple of ", info(c.storage).block, " (",
-                     info(c.storage).name, ")");
+      return message("embedding: d_model is ", c.d_model, ", expected a multiple of ", info(c.storage).block,
+                     " (", info(c.storage).name, ")");
     return {};
   }
 

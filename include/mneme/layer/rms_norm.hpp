@@ -18,7 +18,8 @@ struct rms_norm_params {
 // Root-mean-square normalisation.
 //   y = x / sqrt(mean(x^2) + epsilon) * w           x, y [d_model]
 // Cost: 4 d_model flops per token. State: none. Row-stable.
-// Source: Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, equation 4 (epsilon as in public code).
+// Source: Zhang, Sennrich, "Root Mean Square Layer Normalization", 2019, equation 4 (epsilon as in public
+// code).
 template <class T, class Backend = default_backend<rms_normalise>>
 class rms_norm : public row_wise<rms_norm<T, Backend>, T> {
  public:
@@ -51,7 +52,9 @@ class rms_norm : public row_wise<rms_norm<T, Backend>, T> {
     kernel<rms_normalise, Backend>::template run<T>(params_.weight, config_.epsilon, X, Y);
   }
 
-  static std::vector<config> samples() { return {{.d_model = 1}, {.d_model = 33}, {.d_model = 64, .epsilon = 1e-6}}; }
+  static std::vector<config> samples() {
+    return {{.d_model = 1}, {.d_model = 33}, {.d_model = 64, .epsilon = 1e-6}};
+  }
 
  private:
   static config checked(const config& c) {

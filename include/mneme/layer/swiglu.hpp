@@ -37,10 +37,11 @@ class swiglu : public row_wise<swiglu<T, Backend>, T> {
   swiglu(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_model < 1 || c.d_hidden < 1)
-      return message("swiglu: d_model is ", c.d_model, " and d_hidden is ", c.d_hidden, ", expected at least 1");
+      return message("swiglu: d_model is ", c.d_model, " and d_hidden is ", c.d_hidden,
+                     ", expected at least 1");
     if (c.d_model % info(c.storage).block != 0 || c.d_hidden % info(c.storage).block != 0)
-      return message("swiglu: d_model is ", c.d_model, " and d_hidden is ", c.d_hidden, ", expected multiples of ",
-                     info(c.storage).block, " (", info(c.storage).name, ")");
+      return message("swiglu: d_model is ", c.d_model, " and d_hidden is ", c.d_hidden,
+                     ", expected multiples of ", info(c.storage).block, " (", info(c.storage).name, ")");
     return {};
   }
 
@@ -60,7 +61,8 @@ class swiglu : public row_wise<swiglu<T, Backend>, T> {
 
   void map(context& ctx, mat_view<const T> X, mat_view<T> Y) const noexcept {
     context::frame scratch(ctx);
-    const auto gate = scratch.mat<T>(X.rows(), config_.d_hidden), up = scratch.mat<T>(X.rows(), config_.d_hidden);
+    const auto gate = scratch.mat<T>(X.rows(), config_.d_hidden),
+               up = scratch.mat<T>(X.rows(), config_.d_hidden);
     kernel<matmul, Backend>::template run<T>(ctx, params_.gate_proj, X, gate);
     kernel<matmul, Backend>::template run<T>(ctx, params_.up_proj, X, up);
     kernel<silu_gate, Backend>::template run<T>(gate, up, up);

@@ -8,7 +8,8 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Columns are decoded in groups of 32, the block of the quantised types; a plain type may end in a ragged group.
+// Columns are decoded in groups of 32, the block of the quantised types; a plain type may end in a ragged
+// group.
 inline constexpr index_t decode_group = 32;
 
 // A stored row seen through packs. The value of an element never depends on the pack it is decoded in.

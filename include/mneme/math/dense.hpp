@@ -2,7 +2,7 @@
 // Small dense matrices of double, for what is computed once, when a memory is made: products, linear systems,
 // the exponential, eigenvectors. Plain loops, O(n^3); never on the path of a token.
 #pragma once
-#include "../fwd.hpp"
+#include "../core/buffer.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -13,17 +13,17 @@ namespace mneme::inline MNEME_ABI {
 
 struct dense_matrix {
   index_t rows = 0, cols = 0;
-  std::vector<double> elements;  // row major
+  buffer<double> elements;  // row major
 
   dense_matrix() = default;
-  dense_matrix(index_t r, index_t c) : rows(r), cols(c), elements(static_cast<std::size_t>(r * c)) {}
+  dense_matrix(index_t r, index_t c) : rows(r), cols(c), elements(r * c) {}
   static dense_matrix identity(index_t n, double scale = 1) {
     dense_matrix I(n, n);
     for (index_t i = 0; i < n; ++i) I(i, i) = scale;
     return I;
   }
-  double& operator()(index_t r, index_t c) { return elements[static_cast<std::size_t>(r * cols + c)]; }
-  double operator()(index_t r, index_t c) const { return elements[static_cast<std::size_t>(r * cols + c)]; }
+  double& operator()(index_t r, index_t c) { return elements[r * cols + c]; }
+  double operator()(index_t r, index_t c) const { return elements[r * cols + c]; }
 
   friend dense_matrix operator*(const dense_matrix& a, const dense_matrix& b) {
     dense_matrix y(a.rows, b.cols);
@@ -37,7 +37,7 @@ struct dense_matrix {
     return a;
   }
   friend dense_matrix operator+(dense_matrix a, const dense_matrix& b) {
-    for (std::size_t i = 0; i < a.elements.size(); ++i) a.elements[i] += b.elements[i];
+    for (index_t i = 0; i < a.elements.size(); ++i) a.elements[i] += b.elements[i];
     return a;
   }
 };

@@ -13,8 +13,8 @@ inline void put_f16(std::byte* p, float x) {
   const std::uint16_t h = to_f16(x);
   std::memcpy(p, &h, sizeof h);
 }
-// ggml's quantisers: scales are rounded to binary16 for storage, codes are computed with the float32 scale. All else is
-// in T, so that a model in double rounds where the exact computation rounds.
+// ggml's quantisers: scales are rounded to binary16 for storage, codes are computed with the float32 scale.
+// All else is in T, so that a model in double rounds where the exact computation rounds.
 template <class T>
 void encode_q8_0(const T* x, std::byte* out) {
   T largest = 0;
@@ -80,7 +80,8 @@ void encode_row(dtype type, const T* x, index_t n, std::byte* out) {
 // A float32 weight in another storage type. Fails if its rows do not fill the blocks of that type.
 inline weight stored_as(const weight& w, dtype type) {
   if (w.type() == type) return w;
-  if (w.type() != dtype::f32) fail(message("cannot re-encode a ", info(w.type()).name, " weight, expected F32"));
+  if (w.type() != dtype::f32)
+    fail(message("cannot re-encode a ", info(w.type()).name, " weight, expected F32"));
   if (w.cols() % info(type).block != 0)
     fail(message("a row of ", w.cols(), " columns does not fill blocks of ", info(type).block, " (",
                  info(type).name, ")"));

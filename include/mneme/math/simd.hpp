@@ -73,7 +73,8 @@ inline constexpr index_t width = detail::traits<P>::width;  // lanes
 template <class P>
 concept one_lane = std::floating_point<P>;
 
-// ---- memory: any alignment ---------------------------------------------------------------------------------------
+// ---- memory: any alignment
+// ---------------------------------------------------------------------------------------
 template <class P>
 P load(const element<P>* p) {
   if constexpr (one_lane<P>)
@@ -89,9 +90,10 @@ void store(element<P>* p, P x) {
     x.store_unaligned(p);
 }
 
-// ---- arithmetic beyond + - * / -----------------------------------------------------------------------------------
-// fma(a, b, c) = a * b + c, fused where the architecture fuses. select(condition, a, b) = condition ? a : b, lane by
-// lane. round: to the nearest integer, ties to even. scale_by_power_of_two(x, n) = x 2^n for integers n in
+// ---- arithmetic beyond + - * /
+// ----------------------------------------------------------------------------------- fma(a, b, c) = a * b +
+// c, fused where the architecture fuses. select(condition, a, b) = condition ? a : b, lane by lane. round: to
+// the nearest integer, ties to even. scale_by_power_of_two(x, n) = x 2^n for integers n in
 // [-126, 127]. sum and max_of go across the lanes, always in the same order.
 template <std::floating_point T>
 T fma(T a, T b, T c) {
@@ -151,8 +153,8 @@ using batch = xsimd::batch<T, A>;
 template <class T, class A>
 batch<T, A> fma(batch<T, A> a, batch<T, A> b, batch<T, A> c) {
 #if defined(__FMA__)
-  // xsimd multiplies and adds for architectures without FMA; a compiler that may fuse would then do so here and not
-  // there, and one sum would have different bits in two code paths.
+  // xsimd multiplies and adds for architectures without FMA; a compiler that may fuse would then do so here
+  // and not there, and one sum would have different bits in two code paths.
   if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 4) return _mm_fmadd_ps(a, b, c);
   if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 8) return _mm256_fmadd_ps(a, b, c);
   if constexpr (std::is_same_v<T, double> && batch<T, A>::size == 2) return _mm_fmadd_pd(a, b, c);
@@ -218,8 +220,9 @@ batch<double, A> tanh(batch<double, A> x) {
 }  // namespace precise
 #endif
 
-// ---- narrow storage to packs -------------------------------------------------------------------------------------
-// Loaders of width<P> consecutive elements, widened to P. Intrinsics where the generic loop would not vectorise.
+// ---- narrow storage to packs
+// ------------------------------------------------------------------------------------- Loaders of width<P>
+// consecutive elements, widened to P. Intrinsics where the generic loop would not vectorise.
 namespace detail {
 template <class P, class F>
 P gather_lanes(F&& lane) {
@@ -295,7 +298,7 @@ P load_f16(const void* p) {
 #if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
   if constexpr (detail::is_zmm<P>) return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
 #endif
-#if defined(__F16C__) && !defined(MNEME_NO_SIMD)
+#if defined(__F16C__) && defined(__AVX2__) && !defined(MNEME_NO_SIMD)
   if constexpr (detail::is_ymm<P>) return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
 #endif
   std::uint16_t h[static_cast<std::size_t>(width<P>)];

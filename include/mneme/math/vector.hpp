@@ -57,7 +57,8 @@ void axpy(index_t n, T a, const T* x, T* y) {
   });
 }
 
-// p <- softmax(p) over n >= 1 finite or -infinite scores; returns log sum exp. A row of -infinity gives zeros.
+// p <- softmax(p) over n >= 1 finite or -infinite scores; returns log sum exp. A row of -infinity gives
+// zeros.
 template <class Arch, class T>
 T softmax(index_t n, T* p) {
   using P = simd::pack<T, Arch>;
@@ -84,8 +85,8 @@ T softmax(index_t n, T* p) {
   return m + std::log(total);
 }
 
-// log sum exp(x_i) over n >= 1 elements; the sum in double, since the many small terms of a large vocabulary would be
-// lost beside the large ones.
+// log sum exp(x_i) over n >= 1 elements; the sum in double, since the many small terms of a large vocabulary
+// would be lost beside the large ones.
 template <class Arch, class T>
 double log_sum_exp(index_t n, const T* x) {
   constexpr index_t block = 64;

@@ -61,8 +61,8 @@ template <class T, class Backend = default_backend<recurrence<rules::gated_delta
 class gated_delta_net
     : public detail::matrix_mixer<gated_delta_net<T, Backend>, T, Backend, rules::gated_delta_net,
                                   gated_delta_net_config, gated_delta_net_params> {
-  using base = detail::matrix_mixer<gated_delta_net, T, Backend, rules::gated_delta_net, gated_delta_net_config,
-                                    gated_delta_net_params>;
+  using base = detail::matrix_mixer<gated_delta_net, T, Backend, rules::gated_delta_net,
+                                    gated_delta_net_config, gated_delta_net_params>;
   friend base;
   using base::config_, base::params_, base::project;
   using projection = detail::delta_projection<T, Backend, gated_delta_net_config, gated_delta_net_params>;
@@ -141,12 +141,12 @@ class gated_delta_net
     in.alpha = alpha;
     return in;
   }
-  void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&, mat_view<const T> X,
-              mat_view<T> o, mat_view<T> Y) const noexcept {
+  void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&,
+              mat_view<const T> X, mat_view<T> o, mat_view<T> Y) const noexcept {
     const auto normed = detail::head_norm<Backend, T>(scratch, params_.o_norm, config_.epsilon, o);
     if (config_.use_gate)
-      kernel<silu_gate, Backend>::template run<T>(project(ctx, scratch, params_.g_proj, needed(scratch, all, X)),
-                                                  normed, normed);
+      kernel<silu_gate, Backend>::template run<T>(
+          project(ctx, scratch, params_.g_proj, needed(scratch, all, X)), normed, normed);
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, normed, Y);
   }
 

@@ -40,8 +40,8 @@ struct gla_params {
 };
 
 // Gated linear attention.
-//   q, k, v = W_q x / sqrt(K), W_k x, W_v x;  alpha = sigmoid(W_up W_down x + b)^(1 / gate_normaliser)   per
-//   head S <- diag(alpha) S + k v^T;  o = S^T q;  y = W_o (rms_norm(o) silu(W_g x))
+//   q, k, v = W_q x / sqrt(K), W_k x, W_v x;  alpha = sigmoid(W_up W_down x + b)^(1 / gate_normaliser)
+//   per head S <- diag(alpha) S + k v^T;  o = S^T q;  y = W_o (rms_norm(o) silu(W_g x))
 // Shapes: x, y [D]; q, k, alpha [H, K]; v, o, W_g x [H, V]; D = d_model, H = heads, K = head_dim_k, V =
 // head_dim_v, R = gate_rank; rms_norm is per head, its weight shared by the heads.
 // Cost per token: 4 D H (K + 1.5 V) + 2 R (D + H K) + 5 H K V flops. State: H K V elements of T, whatever the
@@ -54,8 +54,8 @@ template <class T, class Backend = default_backend<recurrence<rules::gla>>>
 class gla : public detail::matrix_mixer<gla<T, Backend>, T, Backend, rules::gla, gla_config, gla_params> {
   using base = detail::matrix_mixer<gla, T, Backend, rules::gla, gla_config, gla_params>;
   friend base;
-  using typename base::arch;
   using base::config_, base::params_, base::project;
+  using typename base::arch;
 
  public:
   using typename base::config, typename base::params;
@@ -83,7 +83,9 @@ class gla : public detail::matrix_mixer<gla<T, Backend>, T, Backend, rules::gla,
     if (c.head_dim_v == 0) c.head_dim_v = c.d_model / c.heads;
     return c;
   }
-  static detail::matrix_shape shape(const config& c) { return {c.heads, c.heads, c.head_dim_k, c.head_dim_v}; }
+  static detail::matrix_shape shape(const config& c) {
+    return {c.heads, c.heads, c.head_dim_k, c.head_dim_v};
+  }
   static tensor_plan<params> tensors(const config& c) {
     const index_t D = c.d_model, HK = c.heads * c.head_dim_k, HV = c.heads * c.head_dim_v, R = c.gate_rank;
     tensor_plan<params> t;
@@ -111,12 +113,14 @@ class gla : public detail::matrix_mixer<gla<T, Backend>, T, Backend, rules::gla,
  private:
   using lanes = std::span<const lane<state>>;
 
-  recurrence_rows<T> operands(context& ctx, context::frame& scratch, lanes all, mat_view<const T> X) const noexcept {
+  recurrence_rows<T> operands(context& ctx, context::frame& scratch, lanes all,
+                              mat_view<const T> X) const noexcept {
     const auto q = project(ctx, scratch, params_.q_proj, needed(scratch, all, X));
     map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
       return a * P(scale);
     });
-    const auto alpha = project(ctx, scratch, params_.gk_proj_up, project(ctx, scratch, params_.gk_proj_down, X));
+    const auto alpha =
+        project(ctx, scratch, params_.gk_proj_up, project(ctx, scratch, params_.gk_proj_down, X));
     add_bias<arch>(ctx, params_.gk_proj_bias, alpha);
     map_rows<arch>(alpha, [rate = T(-1) / static_cast<T>(config_.gate_normaliser)]<class P>(P a) {
       return exp(softplus(P(0) - a) * P(rate));
@@ -126,8 +130,8 @@ class gla : public detail::matrix_mixer<gla<T, Backend>, T, Backend, rules::gla,
             .v = project(ctx, scratch, params_.v_proj, X),
             .alpha = alpha};
   }
-  void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&, mat_view<const T> X,
-              mat_view<T> o, mat_view<T> Y) const noexcept {
+  void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&,
+              mat_view<const T> X, mat_view<T> o, mat_view<T> Y) const noexcept {
     const auto gate = project(ctx, scratch, params_.g_proj, needed(scratch, all, X));
     const auto gated = detail::gated_head_norm<Backend, T>(scratch, params_.g_norm, config_.epsilon, o, gate);
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, gated, Y);

@@ -9,8 +9,13 @@
 #include "../store/codec/f32.hpp"
 #include "../store/contiguous.hpp"
 #include "detail/kv_cache.hpp"
+#include "detail/kv_turned.hpp"
 
 namespace mneme::inline MNEME_ABI {
+
+// Where rotary positions are counted: by the token's place in the stream, kept for good, or by the entry's
+// place among the live entries of its list, which moves when older ones leave.
+enum class kv_positions : std::uint8_t { stream, cache };
 
 struct kv_attention_config {
   index_t d_model = 1;
@@ -21,6 +26,12 @@ struct kv_attention_config {
   double rope_base = 10000;  // 0: no rotary positions
   rope_pairs pairs = rope_pairs::half_split;
   dtype storage = dtype::f32;  // of the seeded weights; loaded weights keep their own
+  index_t rotary_dim = 0;      // channels of a head that are turned, the first ones; 0: all
+  rope_scaling scaling = {};
+  kv_positions positions = kv_positions::stream;
+  bool alibi = false;  // scores fall by slope_h for every token (or place) between query and entry
+  evict::trigger when = evict::trigger::token;
+  evict::merge merging = evict::merge::none;
 };
 struct kv_attention_params {
   weight q_proj;          // [heads head_dim, d_model]
@@ -35,17 +46,23 @@ struct kv_attention_params {
 };
 
 // Softmax attention over a key/value cache of bounded (or, under evict::full, growing) size.
-//   q, k, v = W_q x, W_k x, W_v x;  q and k turned to their absolute position
-//   append (k, v);  o_h = sum_i softmax_i(q_h . k_i / sqrt(head_dim)) v_i over all live entries, the new one included;
+//   q, k, v = W_q x, W_k x, W_v x;  q and k turned to their position
+//   append (k, v);  o_h = sum_i softmax_i(q_h . k_i / sqrt(head_dim)) v_i over live entries, the new one too;
 //   more than `capacity` live: the policy names one that leaves;  y = W_o [o_0 .. o_heads-1]
+// Under trigger::segment lists grow until end_segment cuts them to `capacity`. Under kv_positions::cache keys
+// are stored as they are and turned when attended: 3 size kv_heads head_dim flops more.
 // Shapes: x, y [d_model]; per key/value head a list of entries; query heads share lists in groups.
-// Cost per token: the projections and 4 heads head_dim size flops. State: (capacity + 1) slots of keys and values in
-// the store's codec, positions, the policy's memory of each entry. Row-stable.
-// Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; grouped queries: Ainslie et al., "GQA:
-// Training Generalized Multi-Query Transformer Models from Multi-Head Checkpoints", 2023; policies: see evict/.
+// Cost per token: the projections and 4 heads head_dim size flops. State: (capacity + 1) slots of keys and
+// values in the store's codec, positions, the policy's memory of entries and queries. Row-stable.
+// Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; grouped queries: Ainslie et al.,
+// "GQA:
+// Training Generalized Multi-Query Transformer Models from Multi-Head Checkpoints", 2023; positions in the
+// cache: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023, section 3.2; alibi:
+// see op/attention.hpp;
+// policies: see evict/.
 template <class T, class Policy = evict::full, class Store = store::contiguous<store::f32>,
           class Backend = default_backend<attention>>
-  requires evict::Policy<Policy>
+  requires evict::Policy<Policy> && store::Under<Store, Policy>
 class kv_attention {
  public:
   using scalar = T;
@@ -55,30 +72,48 @@ class kv_attention {
   using state = typename cache::state;
   static constexpr bool row_stable = true;
   // What the stored form of keys and values rounds off, relative to the largest channel.
-  static constexpr double storage_epsilon = storage_rounding(Store::codec::type);
+  static constexpr double storage_epsilon = Store::rounding;
 
   explicit kv_attention(config c, std::uint64_t seed = 0)
       : kv_attention(c, tensors(resolved(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
   kv_attention(config c, params p) : config_(resolved(c)), params_(tensors(config_).checked(std::move(p))) {
     const config& r = config_;
-    cache_ = cache({r.kv_heads, r.head_dim, r.head_dim}, r.capacity);
-    if (r.rope_base > 0) rope_ = rope(r.head_dim, r.rope_base, r.pairs);
+    cache_ = cache({r.kv_heads, r.head_dim + counted(), r.head_dim},
+                   {r.capacity, r.heads, r.head_dim, r.when, r.merging});
+    if (r.rope_base > 0) rope_ = rope(r.rotary_dim, r.rope_base, r.pairs, r.scaling);
+    if (by_rank()) ranks_ = rank_angles<T>(rope_, r.capacity + 1);
+    if (r.alibi) slopes_.resize(r.heads);
+    for (index_t h = 0; h < slopes_.size(); ++h) slopes_[h] = alibi_slope(h, r.heads);
   }
   static status check(const config& c) {
     const index_t kv_heads = c.kv_heads > 0 ? c.kv_heads : c.heads;
     if (c.d_model < 1 || c.heads < 1 || c.kv_heads < 0 || c.head_dim < 0)
-      return message("kv_attention: d_model is ", c.d_model, ", heads is ", c.heads, ", kv_heads is ", c.kv_heads,
-                     ", head_dim is ", c.head_dim, ", expected positive sizes");
+      return message("kv_attention: d_model is ", c.d_model, ", heads is ", c.heads, ", kv_heads is ",
+                     c.kv_heads, ", head_dim is ", c.head_dim, ", expected positive sizes");
     if (c.heads % kv_heads != 0)
       return message("kv_attention: heads is ", c.heads, ", expected a multiple of kv_heads, ", kv_heads);
     if (c.head_dim == 0 && c.d_model % c.heads != 0)
       return message("kv_attention: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
                      ", or an explicit head_dim");
-    if (const index_t d = c.head_dim > 0 ? c.head_dim : c.d_model / c.heads; c.rope_base > 0 && d % 2 != 0)
+    const index_t d = c.head_dim > 0 ? c.head_dim : c.d_model / c.heads;
+    if (c.rope_base > 0 && c.rotary_dim == 0 && d % 2 != 0)
       return message("kv_attention: head_dim is ", d, ", expected an even number for rotary positions");
+    if (c.rotary_dim < 0 || c.rotary_dim > d || c.rotary_dim % 2 != 0)
+      return message("kv_attention: rotary_dim is ", c.rotary_dim,
+                     ", expected an even number up to head_dim, ", d);
+    if (c.scaling.how != rope_stretch::none && !(c.scaling.factor > 0 && c.scaling.trained > 0))
+      return message("kv_attention: scaling has factor ", c.scaling.factor, " and trained length ",
+                     c.scaling.trained, ", expected positive numbers");
+    if (c.positions == kv_positions::cache && evict::ReadsQueries<Policy>)
+      return message("kv_attention: policy ", Policy::name,
+                     " compares queries with keys, expected positions of the stream");
+    if (Policy::bounded && c.when == evict::trigger::segment && !cache::resizable)
+      return message("kv_attention: store ", Store::name,
+                     " cannot grow, expected evictions after every token");
     if (Policy::bounded && c.capacity < 1)
-      return message("kv_attention: capacity is ", c.capacity, ", expected at least 1 under policy ", Policy::name);
+      return message("kv_attention: capacity is ", c.capacity, ", expected at least 1 under policy ",
+                     Policy::name);
     return {};
   }
 
@@ -98,17 +133,24 @@ class kv_attention {
   const config& configuration() const { return config_; }
   params& weights() { return params_; }
   const params& weights() const { return params_; }
-  index_t capacity() const { return Policy::bounded ? config_.capacity : 0; }
+  // What bounds the lists at all times, and after end_segment; 0: nothing.
+  index_t capacity() const { return cache_.grows() ? 0 : config_.capacity; }
+  index_t segment_capacity() const { return Policy::bounded ? config_.capacity : 0; }
   index_t lists() const { return config_.kv_heads; }
   std::vector<index_t> live(const state& s, index_t list) const { return cache_.live(s, list); }
   bool valid(const state& s) const { return cache_.valid(s); }
 
   state init(place where = {}) const { return cache_.init(where); }
-  bool reserve(state& s, index_t n) const
-    requires(!Policy::bounded)
-  {
+  // A cache that is bounded at all times has its room, unless its store shares it with copies of the state.
+  bool reserve(state& s, index_t n) const {
     cache_.reserve(s, n);
     return true;
+  }
+  // The boundary at which trigger::segment acts. It may allocate.
+  void end_segment(context& ctx, state& s) const
+    requires(Policy::bounded)
+  {
+    cache_.end_segment(ctx, s, rope_);
   }
 
   void step(context& ctx, state& s, row_view<const T> x, row_view<T> y) const noexcept {
@@ -140,17 +182,38 @@ class kv_attention {
     context::frame scratch(ctx);
     const auto Q = project(ctx, scratch, params_.q_proj, mat_view<const T>(x));
     const auto O = scratch.template mat<T>(1, Q.cols());
-    turn(ctx, s.newest + 1, Q[0]);
-    attend(ctx, s, Q[0], O[0], {});
+    const index_t here = by_rank() ? s.size : s.newest + 1;
+    turn(ctx, here, Q[0]);
+    attend(ctx, s, here, Q[0], O[0], {});
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, O, mat_view<T>(y));
   }
 
   static std::vector<config> samples() {
-    return {{.d_model = 6, .heads = 3, .capacity = 1},
-            {.d_model = 12, .heads = 6, .kv_heads = 2, .head_dim = 10, .capacity = 5, .rope_base = 0},
-            {.d_model = 35, .heads = 5, .kv_heads = 1, .head_dim = 18, .capacity = 7,
-             .pairs = rope_pairs::interleaved},
-            {.d_model = 64, .heads = 2, .capacity = 16, .storage = dtype::q8_0}};
+    constexpr bool by_rank = Policy::bounded && !evict::ReadsQueries<Policy>;
+    std::vector<config> all{
+        {.d_model = 6, .heads = 3, .capacity = 1},
+        {.d_model = 12, .heads = 6, .kv_heads = 2, .head_dim = 10, .capacity = 5, .rope_base = 0},
+        {.d_model = 35,
+         .heads = 5,
+         .kv_heads = 1,
+         .head_dim = 18,
+         .capacity = 7,
+         .pairs = rope_pairs::interleaved},
+        {.d_model = 64, .heads = 2, .capacity = 16, .storage = dtype::q8_0}};
+    if (!Policy::bounded) return all;
+    all[1].merging = evict::merge::counted;
+    all[2].positions = by_rank ? kv_positions::cache : kv_positions::stream;
+    if constexpr (cache::resizable)
+      all.push_back({.d_model = 10,
+                     .heads = 4,
+                     .kv_heads = 2,
+                     .head_dim = 7,
+                     .capacity = 9,
+                     .rotary_dim = 4,
+                     .alibi = true,
+                     .when = evict::trigger::segment,
+                     .merging = evict::merge::nearest});
+    return all;
   }
 
  private:
@@ -158,9 +221,15 @@ class kv_attention {
     check(c).or_fail();
     if (c.kv_heads == 0) c.kv_heads = c.heads;
     if (c.head_dim == 0) c.head_dim = c.d_model / c.heads;
+    if (c.rotary_dim == 0) c.rotary_dim = c.head_dim;
     return c;
   }
-  mat_view<T> project(context& ctx, context::frame& scratch, const weight& w, mat_view<const T> X) const noexcept {
+  // One more key channel: see detail/kv_merge.hpp.
+  bool counted() const { return Policy::bounded && config_.merging == evict::merge::counted; }
+  // Keys stored as they are; where nothing leaves, the place in the cache is that in the stream.
+  bool by_rank() const { return Policy::bounded && config_.positions == kv_positions::cache; }
+  mat_view<T> project(context& ctx, context::frame& scratch, const weight& w,
+                      mat_view<const T> X) const noexcept {
     const auto Y = scratch.template mat<T>(X.rows(), w.rows());
     kernel<matmul, Backend>::template run<T>(ctx, w, X, Y);
     return Y;
@@ -171,41 +240,62 @@ class kv_attention {
     context::frame scratch(ctx);
     const auto table = scratch.template row<T>(2 * rope_.pairs());
     rope_.angles(position, table);
-    for (index_t c = 0; c < row.size(); c += config_.head_dim) rope_.template rotate<T>(table, row.data() + c);
+    for (index_t c = 0; c < row.size(); c += config_.head_dim)
+      rope_.template rotate<T>(table, row.data() + c);
   }
   void token(context& ctx, state& s, row_view<T> q, row_view<T> k, row_view<T> v, bool attends,
              row_view<T> o) const noexcept {
-    turn(ctx, s.newest + 1, k);
-    cache_.append(s, k.data(), v.data());
-    if (!attends) return cache_.evict(ctx, s, {});
-    turn(ctx, s.newest, q);
     context::frame scratch(ctx);
-    const auto P = scratch.template mat<T>(Policy::reads_attention ? config_.heads : 0, s.size);
-    attend(ctx, s, q, o, P);
-    cache_.evict(ctx, s, P);
+    if (!by_rank()) turn(ctx, s.newest + 1, k);
+    cache_.append(s, with_channel(scratch, k, T(0)).data(), v.data());
+    cache_.template observe<evict::queries::plain>(s, q);
+    const index_t here = by_rank() ? s.size - 1 : s.newest;
+    const auto P = cache_.attention_room(ctx, scratch, s);
+    if (attends || evict::queries_of<Policy>() == evict::queries::turned) turn(ctx, here, q);
+    cache_.template observe<evict::queries::turned>(s, q);
+    if (attends) attend(ctx, s, here, q, o, P);
+    cache_.remember(s, P);
+    cache_.settle(ctx, s, rope_);
   }
-  // All query heads over their lists; P [heads, size] receives the attention if it has rows.
-  void attend(context& ctx, const state& s, row_view<const T> q, row_view<T> o, mat_view<T> P) const noexcept {
-    const index_t d = config_.head_dim, group = config_.heads / config_.kv_heads;
-    const double scale = 1 / std::sqrt(static_cast<double>(d));
-    const auto one_list = [&](index_t list, context& worker) {
-      const index_t from = list * group;
-      kernel<attention, Backend>::template run<Store::codec::type, T>(
-          worker, s.store.rows(cache_.shape(), list, s.size), scale, {q.data() + from * d, group, d},
-          {o.data() + from * d, group, d}, P.rows() > 0 ? P.range(from, from + group) : P);
-    };
-    // Below this much work, waking a thread costs more than it saves; the numbers are the same either way.
-    constexpr index_t worth_a_thread = 1 << 17;
-    if (s.size * q.size() >= worth_a_thread)
-      ctx.parallel_for(config_.kv_heads, one_list);
-    else
-      for (index_t list = 0; list < config_.kv_heads; ++list) one_list(list, ctx);
+  // Every head of a row with the channel that merging adds, if it does.
+  row_view<T> with_channel(context::frame& scratch, row_view<T> row, T last) const noexcept {
+    if (!counted()) return row;
+    const index_t d = config_.head_dim, heads = row.size() / d;
+    const auto wide = scratch.template row<T>(row.size() + heads);
+    for (index_t h = 0; h < heads; ++h) {
+      std::copy_n(row.data() + h * d, d, wide.data() + h * (d + 1));
+      wide[h * (d + 1) + d] = last;
+    }
+    return wide;
+  }
+  // All query heads over their lists, from position (or place) `here`; P [heads, size] receives the attention
+  // if it has rows.
+  void attend(context& ctx, const state& s, index_t here, row_view<T> q, row_view<T> o,
+              mat_view<T> P) const noexcept {
+    context::frame scratch(ctx);
+    const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim));
+    const mat_view<const T> Q(with_channel(scratch, q, static_cast<T>(1 / scale)).data(), config_.heads,
+                              cache_.shape().d_key);
+    const mat_view<T> O(o.data(), config_.heads, config_.head_dim);
+    const auto stored = [&](index_t list) { return s.store.rows(cache_.shape(), list, s.size); };
+    distance_bias bias{slopes_.view(), cache_.positions(s), here};
+    if constexpr (Policy::bounded) {
+      turned_rows<T> turns;
+      if (by_rank()) turns = {&rope_, ranks_.view(), bias.positions = cache_.ranks(ctx, scratch, s)};
+      attend_lists<Backend, T>(
+          ctx, config_.kv_heads, [&](index_t list) { return turned_entries{stored(list), turns, list}; },
+          scale, Q, O, P, bias);
+    } else {
+      attend_lists<Backend, T>(ctx, config_.kv_heads, stored, scale, Q, O, P, bias);
+    }
   }
 
   config config_;
   params params_;
   cache cache_;
   rope rope_;
+  buffer<T> ranks_;  // of cosines and sines; empty unless by_rank()
+  buffer<double> slopes_;
 };
 
 }  // namespace mneme::inline MNEME_ABI

@@ -29,9 +29,9 @@ struct linear_attention_params {
 };
 
 // Linear attention.
-//   q, k, v = phi(W_q x) / sqrt(K), phi(W_k x), W_v x        per head
-//   S <- S + k v^T;  z <- z + k;  o = S^T q, and with `normalise` o / (z.q + epsilon);  y = W_o [o_0 ..
-//   o_H-1]
+//   q, k, v = phi(W_q x) / sqrt(K), phi(W_k x), W_v x
+//   per head S <- S + k v^T;  z <- z + k;  o = S^T q, and with `normalise` o / (z.q + epsilon)
+//   y = W_o [o_0 .. o_H-1]
 // Shapes: x, y [D]; q, k [H, K]; v, o [H, V]; D = d_model, H = heads, K = head_dim_k, V = head_dim_v.
 // Cost per token: 4 D H (K + V) + 4 H K V flops. State: H K V elements of T, and H K with `normalise`,
 // whatever the length of the past. Row-stable.
@@ -44,15 +44,15 @@ template <class T, class Backend = default_backend<recurrence<rules::linear_atte
 class linear_attention
     : public detail::matrix_mixer<linear_attention<T, Backend>, T, Backend, rules::linear_attention,
                                   linear_attention_config, linear_attention_params> {
-  using base = detail::matrix_mixer<linear_attention, T, Backend, rules::linear_attention, linear_attention_config,
-                                    linear_attention_params>;
+  using base = detail::matrix_mixer<linear_attention, T, Backend, rules::linear_attention,
+                                    linear_attention_config, linear_attention_params>;
   friend base;
-  using typename base::arch;
   using base::config_, base::params_, base::project;
+  using typename base::arch;
 
  public:
-  using typename base::config, typename base::params;
   using base::base;
+  using typename base::config, typename base::params;
 
   struct state {
     buffer<T> S;  // [H, K, V]
@@ -80,7 +80,9 @@ class linear_attention
     if (c.head_dim_v == 0) c.head_dim_v = c.d_model / c.heads;
     return c;
   }
-  static detail::matrix_shape shape(const config& c) { return {c.heads, c.heads, c.head_dim_k, c.head_dim_v}; }
+  static detail::matrix_shape shape(const config& c) {
+    return {c.heads, c.heads, c.head_dim_k, c.head_dim_v};
+  }
   static tensor_plan<params> tensors(const config& c) {
     const index_t D = c.d_model, HK = c.heads * c.head_dim_k, HV = c.heads * c.head_dim_v;
     tensor_plan<params> t;
@@ -116,12 +118,14 @@ class linear_attention
     map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
       return a * P(scale);
     });
-    rows in{{.q = q, .k = k, .v = v}, scratch.template mat<T>(q.rows(), config_.normalise ? config_.heads : 0)};
+    rows in{{.q = q, .k = k, .v = v},
+            scratch.template mat<T>(q.rows(), config_.normalise ? config_.heads : 0)};
     if (config_.normalise)
       for_lanes(all, [&](const auto& l, index_t row, index_t out) {
         for (index_t t = 0; t < l.rows; ++t) {
           axpy<arch>(k.cols(), T(1), k[row + t].data(), l.state->z.data());
-          if (const index_t i = t - (l.rows - l.outs); i >= 0) sum_weights(q[out + i], l.state->z, in.weight_sums[out + i]);
+          if (const index_t i = t - (l.rows - l.outs); i >= 0)
+            sum_weights(q[out + i], l.state->z, in.weight_sums[out + i]);
         }
       });
     return in;
@@ -138,7 +142,8 @@ class linear_attention
       for (index_t r = 0; r < o.rows(); ++r)
         for (index_t h = 0; h < config_.heads; ++h) {
           T* const of_head = o[r].data() + h * V;
-          map_row<arch>(V, of_head, of_head, [sum = in.weight_sums[r][h]]<class P>(P a) { return a / P(sum); });
+          map_row<arch>(V, of_head, of_head,
+                        [sum = in.weight_sums[r][h]]<class P>(P a) { return a / P(sum); });
         }
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, o, Y);
   }

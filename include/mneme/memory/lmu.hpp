@@ -37,8 +37,8 @@ struct lmu_params {
 };
 
 // Legendre memory unit: the last theta tokens of M signals, as coefficients of Legendre polynomials.
-//   u = W_u [x; h?] + b + W_m m;  m_j <- A m_j + B u_j for each signal j;  h <- tanh(W_h [m; x?] + U h + c);
-//   y = h
+//   u = W_u [x; h?] + b + W_m m;  m_j <- A m_j + B u_j for each signal j
+//   h <- tanh(W_h [m; x?] + U h + c);  y = h
 // Shapes: x [d_in]; u [M], M = memory_d; m [M, N], N = order, its rows m_j; A [N, N], B [N] of
 // math/hippo.hpp, for steps of 1 / theta; y [H], or [M N], y = m, without a hidden cell. Optional terms are
 // off unless asked for.

@@ -109,7 +109,7 @@ class lru : public detail::mixer<lru<T, Backend>, T, Backend, lru_config, lru_pa
     buffer<T> K(D * D * rows);
     for (index_t o = 0; o < D; ++o)
       for (index_t i = 0; i < D; ++i) {
-        std::vector<double> sums(static_cast<std::size_t>(rows));
+        buffer<double> sums(rows);
         for (index_t n = 0; n < N; ++n) {
           const complex turn(static_cast<double>(lambda[n]), static_cast<double>(lambda[N + n]));
           complex term = complex(at(cr, o * N + n), at(ci, o * N + n)) *

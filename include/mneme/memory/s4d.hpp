@@ -118,7 +118,7 @@ class s4d : public detail::mixer<s4d<T, Backend>, T, Backend, s4d_config, s4d_pa
     const index_t D = config_.d_model;
     buffer<T> K(D * rows);
     for (index_t d = 0; d < D; ++d) {
-      std::vector<double> sums(static_cast<std::size_t>(rows));
+      buffer<double> sums(rows);
       for (index_t n = 0; n < config_.d_state; n += 2) {
         const complex a = entry(lambda_, n, d);
         complex term = entry(C_, n, d);

@@ -49,7 +49,8 @@ struct selective_ssm_params {
 // figure 3.
 // Deviation: public caches keep d_conv inputs of the convolution; to take one over, drop its oldest.
 template <class T, class Backend = default_backend<selective_scan>>
-class selective_ssm : public detail::mixer<selective_ssm<T, Backend>, T, Backend, selective_ssm_config, selective_ssm_params> {
+class selective_ssm : public detail::mixer<selective_ssm<T, Backend>, T, Backend, selective_ssm_config,
+                                           selective_ssm_params> {
   using base = detail::mixer<selective_ssm, T, Backend, selective_ssm_config, selective_ssm_params>;
   using base::config_, base::params_;
 
@@ -147,7 +148,8 @@ class selective_ssm : public detail::mixer<selective_ssm<T, Backend>, T, Backend
  private:
   void derive() {
     const index_t E = channels();
-    conv_.emplace(short_conv_config{E, config_.d_conv}, short_conv_params{params_.conv1d_weight, params_.conv1d_bias});
+    conv_.emplace(short_conv_config{E, config_.d_conv},
+                  short_conv_params{params_.conv1d_weight, params_.conv1d_bias});
     x_rows_ = rows_of(params_.in_proj, 0, E);
     z_rows_ = rows_of(params_.in_proj, E, E);
     dt_bias_ = decoded<T>(params_.dt_bias);

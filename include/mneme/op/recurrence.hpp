@@ -50,8 +50,8 @@ inline constexpr rule rwkv7{.forget = decay::key, .write = update::dplr};
 template <rule R>
 struct recurrence {};
 
-// The same in chunks of tokens: matrix products instead of a walk through S per token. Equal within rounding (L7), not
-// in bits: chosen by context::numeric, never by the number of tokens.
+// The same in chunks of tokens: matrix products instead of a walk through S per token. Equal within rounding
+// (L7), not in bits: chosen by context::numeric, never by the number of tokens.
 // Source: Yang et al., as above, sections 3.2 and 3.3; decays multiplied out as there is no logarithm of 0.
 template <rule R>
 struct recurrence_chunk {};

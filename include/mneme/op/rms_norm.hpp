@@ -22,7 +22,8 @@ struct kernel<rms_normalise, reference> {
       const double scale = 1 / std::sqrt(squares / static_cast<double>(X.cols()) + epsilon);
       for (index_t i = 0; i < X.cols(); ++i) {
         double wi = 0;
-        decode_row<simd::scalar>(w.type(), static_cast<const std::byte*>(w.data()) + i * row_bytes(w.type(), 1), 1, &wi);
+        decode_row<simd::scalar>(
+            w.type(), static_cast<const std::byte*>(w.data()) + i * row_bytes(w.type(), 1), 1, &wi);
         Y[r][i] = static_cast<T>(static_cast<double>(X[r][i]) * scale * wi);
       }
     }

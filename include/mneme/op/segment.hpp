@@ -10,11 +10,13 @@ namespace mneme::inline MNEME_ABI {
 
 // The write side of the recurrence family is affine: a stretch of tokens acts as
 //   S <- P (S * R) + H      P on key channels, R (of decay::value alone) on value channels, H what it wrote
-// so that stretches form a monoid: `merge` is associative, `empty` is neutral, and applying a merge is applying one
-// after the other. Parallel scans, split sequences and hosts that each read a part follow from it.
+// so that stretches form a monoid: `merge` is associative, `empty` is neutral, and applying a merge is
+// applying one after the other. Parallel scans, split sequences and hosts that each read a part follow from
+// it.
 //   P [1] (no or scalar decay, add), [K] (key decay, add) or [K, K] (delta, dplr)   R [V] or empty   H [K, V]
 // A merge costs 2 K^2 (K + V) flops where P is a matrix, else 2 K V. Exact for multipliers of 0.
-// Source: Yang et al., "Parallelizing Linear Transformers with the Delta Rule over Sequence Length", 2024, section 3.
+// Source: Yang et al., "Parallelizing Linear Transformers with the Delta Rule over Sequence Length", 2024,
+// section 3.
 // Deviation: decay::value with update::dplr has no such form and does not compile.
 template <rule W, class T>
 class segment {
@@ -25,8 +27,14 @@ class segment {
  public:
   // The stretch of no tokens.
   segment(index_t K, index_t V)
-      : K_(K), V_(V), P_(dense ? K * K : W.forget == decay::key ? K : 1, dense ? T(0) : T(1)),
-        R_(W.forget == decay::value ? V : 0, T(1)), H_(K * V, T(0)) {
+      : K_(K),
+        V_(V),
+        P_(dense                    ? K * K
+           : W.forget == decay::key ? K
+                                    : 1,
+           dense ? T(0) : T(1)),
+        R_(W.forget == decay::value ? V : 0, T(1)),
+        H_(K * V, T(0)) {
     if constexpr (dense)
       for (index_t i = 0; i < K; ++i) P_[i * K + i] = T(1);
   }
@@ -93,7 +101,8 @@ class segment {
     if constexpr (W.forget == decay::value)
       for (index_t j = 0; j < V_; ++j) R_[j] *= token.alpha[0][j];
     if constexpr (dense) {
-      // The columns of P are states that no value is written to, and that value decay (held in R) does not touch.
+      // The columns of P are states that no value is written to, and that value decay (held in R) does not
+      // touch.
       constexpr rule left{W.forget == decay::value ? decay::none : W.forget, W.write, W.read};
       token.v = {nothing.data(), 1, K_};
       if constexpr (W.forget == decay::value) token.alpha = {};

@@ -57,9 +57,8 @@ TEST_CASE("workers keep their scratch between calls") {
       context::frame scratch(worker);
       scratch.row<char>(1 << 20)[0] = 'x';
     });
-    ctx.parallel_for(3, [&](index_t i, context& worker) {
-      sizes[static_cast<std::size_t>(i)] = worker.scratch_bytes();
-    });
+    ctx.parallel_for(
+        3, [&](index_t i, context& worker) { sizes[static_cast<std::size_t>(i)] = worker.scratch_bytes(); });
   }
   for (std::size_t i = 0; i < 3; ++i) CHECK(held[0][i] == held[1][i]);
 }

@@ -110,8 +110,7 @@ TEST_CASE("leaves of an erased state are those of the state") {
   CHECK(s.as<diary>().rows.size() == 6);
 
   const group<erased, erased> nested{{s, erased::of(group<erased>{{s}})}};
-  CHECK(leaf_paths(nested) ==
-        std::vector<std::string>{"0.rows", "0.segment", "1.0.rows", "1.0.segment"});
+  CHECK(leaf_paths(nested) == std::vector<std::string>{"0.rows", "0.segment", "1.0.rows", "1.0.segment"});
   CHECK(footprint(nested).owned == 2 * footprint(s).owned);
   static_assert(CompleteFields<erased>);
 }

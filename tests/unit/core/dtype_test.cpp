@@ -15,10 +15,10 @@ TEST_CASE("names and sizes of storage types") {
     const char* name;
     index_t bytes_of_64;
   };
-  for (const auto& [type, name, bytes] : {row{dtype::f32, "F32", 256}, row{dtype::f64, "F64", 512},
-                                          row{dtype::bf16, "BF16", 128}, row{dtype::f16, "F16", 128},
-                                          row{dtype::q8_0, "Q8_0", 68}, row{dtype::q4_0, "Q4_0", 36},
-                                          row{dtype::q4_1, "Q4_1", 40}}) {
+  for (const auto& [type, name, bytes] :
+       {row{dtype::f32, "F32", 256}, row{dtype::f64, "F64", 512}, row{dtype::bf16, "BF16", 128},
+        row{dtype::f16, "F16", 128}, row{dtype::q8_0, "Q8_0", 68}, row{dtype::q4_0, "Q4_0", 36},
+        row{dtype::q4_1, "Q4_1", 40}}) {
     CAPTURE(name);
     CHECK(info(type).name == std::string(name));
     CHECK(row_bytes(type, 64) == bytes);

@@ -73,8 +73,8 @@ std::vector<std::string> paths_of(auto& s) {
 
 TEST_CASE("leaves are visited depth first under dotted paths") {
   network n = small();
-  const std::vector<std::string> expected{"layers.0.key",  "layers.0.value", "layers.0.size", "layers.1.key",
-                                          "layers.1.value", "layers.1.size", "head.key",      "head.value",
+  const std::vector<std::string> expected{"layers.0.key",   "layers.0.value", "layers.0.size", "layers.1.key",
+                                          "layers.1.value", "layers.1.size",  "head.key",      "head.value",
                                           "head.size",      "scale"};
   CHECK(paths_of(n) == expected);
   const network& read = n;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keep sets and outputs of streams of 64 published numbers: K of seed 1, V of seed 2, Q three times seed 3.
+// Keep sets and outputs of the published streams, token by token.
 #include <mneme/evict/h2o.hpp>
 #include <mneme/evict/sinks.hpp>
 #include <mneme/evict/tova.hpp>
@@ -7,37 +7,15 @@
 #include <mneme/memory/kv_attention.hpp>
 
 #include "catch.hpp"
+#include "unit/evict/published.hpp"
 
 using namespace mneme;
+using mneme_test::numbers;
+using mneme_test::selection;
 
 namespace {
 
-constexpr index_t tokens = 64, d = 8;
-
-// s <- 1664525 s + 1013904223 mod 2^32, x = (s >> 8) / 2^23 - 1.
-std::vector<float> numbers(std::uint32_t s, float times = 1) {
-  std::vector<float> x;
-  for (index_t i = 0; i < tokens * d; ++i) {
-    s = 1664525u * s + 1013904223u;
-    x.push_back(times * (static_cast<float>(s >> 8) / 16777216.0f * 2 - 1));
-  }
-  return x;
-}
-// Rows [q, k, v], so that projections can select each of the three.
-template <class T>
-std::vector<T> stream() {
-  const auto q = numbers(3, 3), k = numbers(1), v = numbers(2);
-  std::vector<T> x;
-  for (index_t t = 0; t < tokens; ++t)
-    for (const auto* all : {&q, &k, &v}) x.insert(x.end(), all->begin() + t * d, all->begin() + (t + 1) * d);
-  return x;
-}
-// rows x cols, row r selects column first + r.
-weight selection(index_t rows, index_t cols, index_t first) {
-  weight w = weight::zeros<float>(rows, cols);
-  for (index_t r = 0; r < std::min(rows, cols); ++r) edit<float>(w)[r * cols + first + r] = 1;
-  return w;
-}
+constexpr index_t tokens = mneme_test::published_tokens, d = mneme_test::published_d;
 
 // The kept positions as bits; the output for the last token in `last`.
 template <class M>
@@ -46,7 +24,7 @@ std::uint64_t kept(index_t capacity, std::vector<scalar_t<M>>* last = nullptr) {
   const kv_attention_params select{selection(d, 3 * d, 0), selection(d, 3 * d, d), selection(d, 3 * d, 2 * d),
                                    selection(3 * d, d, 0)};
   const M m({.d_model = 3 * d, .heads = 1, .head_dim = d, .capacity = capacity, .rope_base = 0}, select);
-  auto X = stream<T>();
+  auto X = mneme_test::published_stream<T>();
   std::vector<T> y(3 * d);
   context ctx;
   auto s = m.init();

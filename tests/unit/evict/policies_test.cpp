@@ -6,14 +6,14 @@
 #include <mneme/evict/window.hpp>
 
 #include "catch.hpp"
-#include "laws/matrix.hpp"
-#include "unit/evict/simulation.hpp"
+#include "unit/evict/compare.hpp"
 
 using namespace mneme;
+using mneme_test::compare;
 using mneme_test::matrix;
 using mneme_test::rule;
+using mneme_test::shapes;
 using mneme_test::sharpened;
-using mneme_test::simulation;
 
 namespace {
 
@@ -29,43 +29,6 @@ struct without_score {
   static constexpr bool bounded = true, reads_attention = false, has_meta = false;
   static constexpr evict::scope where = evict::scope::layer;
 };
-
-const std::vector<kv_attention_config> shapes{
-    {.d_model = 5, .heads = 1, .head_dim = 4},
-    {.d_model = 12, .heads = 3, .rope_base = 0},
-    {.d_model = 12, .heads = 6, .kv_heads = 2, .head_dim = 6, .pairs = rope_pairs::interleaved},
-    {.d_model = 8, .heads = 4, .kv_heads = 1, .head_dim = 10},
-};
-
-// Random tokens through both. In float32 the choice is compared as long as the two lowest scores are apart.
-template <class M>
-void compare(const M& m, rule policy, index_t tokens) {
-  using T = scalar_t<M>;
-  const bool is_float = std::is_same_v<T, float>;
-  const double tolerance = is_float ? 1e-5 : 1e-11;
-  simulation expected(policy, m);
-  expected.round_stored = [](mneme_test::row& x) {
-    for (double& v : x) v = static_cast<float>(v);
-  };
-  const auto X = mneme_test::random_rows<T>(tokens, m.d_in(), 0, 17);
-  context ctx;
-  auto s = m.init();
-  std::vector<T> y(static_cast<std::size_t>(m.d_out()));
-  for (index_t t = 0; t < tokens; ++t) {
-    CAPTURE(t);
-    m.step(ctx, s, X.view()[t], y);
-    const auto right = expected.step(mneme_test::row(X.view()[t].begin(), X.view()[t].end()));
-    if (is_float && (policy == rule::h2o || policy == rule::tova)) REQUIRE(expected.margin > 1e-5);
-    for (index_t l = 0; l < m.lists(); ++l) REQUIRE(m.live(s, l) == expected.live(l));
-    REQUIRE(m.valid(s));
-    double error = 0, scale = 1e-3;
-    for (std::size_t i = 0; i < y.size(); ++i) {
-      error = std::max(error, std::abs(static_cast<double>(y[i]) - right[i]));
-      scale = std::max(scale, std::abs(right[i]));
-    }
-    REQUIRE(error <= tolerance * scale);
-  }
-}
 
 }  // namespace
 
@@ -147,9 +110,7 @@ TEMPLATE_TEST_CASE("among equal scores the oldest leaves", "", evict::window, ev
 
 TEST_CASE("scores of single entries") {
   using evict::keep_always;
-  const auto at = [](index_t position, double meta = 0, double received = 0) {
-    return evict::entry<double>{position, meta, received};
-  };
+  const auto at = [](index_t position, double meta = 0) { return evict::entry<double>{position, meta}; };
   const evict::moment now{99, 8};
   CHECK(evict::window::score(at(3), now) == evict::window::score(at(99), now));
   for (index_t p : {0, 3}) CHECK(evict::sinks::score(at(p), now) == keep_always<double>);
@@ -161,7 +122,8 @@ TEST_CASE("scores of single entries") {
   CHECK(evict::h2o::score(at(96, 2), now) == keep_always<double>);
   CHECK(evict::h2o::score(at(99, 2), {99, 1}) == 2);
   CHECK(evict::h2o::updated(1.5, 0.25) == 1.75);
-  CHECK(evict::tova::score(at(99, 0, 0.25), now) == 0.25);
+  CHECK(evict::tova::updated(0.75, 0.25) == 0.25);
+  CHECK(evict::tova::score(at(99, 0.25), now) == 0.25);
 }
 
 TEST_CASE("what is a policy") {

@@ -28,7 +28,7 @@ M sharpened(const mneme::kv_attention_config& c, std::uint64_t seed) {
   return m;
 }
 
-enum class rule { full, window, sinks, h2o, tova };
+enum class rule { full, window, sinks, h2o, tova, knorm, lru, lfu };
 
 class simulation {
  public:
@@ -36,6 +36,7 @@ class simulation {
     index_t position;
     row key, value;
     double mass = 0, received = 0;
+    int age = 0, hits = 0;  // a hit: an even share of attention, or more
   };
   struct departure {
     index_t list;
@@ -135,13 +136,21 @@ class simulation {
   void evict() {
     const index_t newest = tokens - 1, C = config.capacity;
     for (auto& l : lists)
-      for (entry& e : l) e.mass += e.received;
+      for (entry& e : l) {
+        const bool hit = e.received * static_cast<double>(l.size()) >= 1 || e.position == newest;
+        e.mass += e.received;
+        e.age = hit ? 0 : e.age + 1;
+        e.hits += e.received * static_cast<double>(l.size()) >= 1;
+      }
     if (policy == rule::full || static_cast<index_t>(lists[0].size()) <= C) return;
-    if (policy == rule::h2o) {
+    if (policy == rule::h2o || policy >= rule::knorm) {
       for (std::size_t l = 0; l < lists.size(); ++l)
-        drop(l, lowest(lists[l], [&](std::size_t i) { return lists[l][i].mass; }, [&](index_t p) {
-               return p > newest - C / 2;
-             }));
+        drop(l, lowest(
+                    lists[l], [&](std::size_t i) { return own_score(lists[l][i]); },
+                    [&](index_t p) {
+                      return (policy == rule::h2o && p > newest - C / 2) ||
+                             (policy == rule::lfu && p == newest);
+                    }));
       return;
     }
     const auto layer_score = [&](std::size_t i) {
@@ -154,6 +163,10 @@ class simulation {
       return policy == rule::sinks && p < std::min<index_t>(4, C - 1);
     });
     for (std::size_t l = 0; l < lists.size(); ++l) drop(l, victim);
+  }
+  double own_score(const entry& e) const {
+    if (policy == rule::knorm) return -std::sqrt(dot(e.key.data(), e.key));
+    return policy == rule::lru ? -e.age : policy == rule::lfu ? e.hits : e.mass;
   }
   // The entry of lowest score that is not protected; the oldest among equals.
   std::size_t lowest(const std::vector<entry>& entries, const std::function<double(std::size_t)>& score,

@@ -188,7 +188,9 @@ TEST_CASE("tokenizer: control tokens are cut out on demand, the longest first", 
 TEST_CASE("tokenizer: bytes without a token are dropped and counted", "[examples][tokenizer]") {
   const tokenizer t(made_up({{"!", "!"}}));
   std::size_t dropped = 99;
-  CHECK(t.decode(t.encode("a\x04" "b", false, &dropped)) == "ab");
+  CHECK(t.decode(t.encode("a\x04"
+                          "b",
+                          false, &dropped)) == "ab");
   CHECK(dropped == 1);
   CHECK(t.encode("!\x04!", false, &dropped).size() == 2);  // nothing merges across the gap
   CHECK(t.decode(t.encode("\U00040000", true, &dropped)) == "\x80\x80\x80");
@@ -202,13 +204,15 @@ TEST_CASE("tokenizer: each byte that is no UTF-8 is read as U+FFFD", "[examples]
   const tokenizer t(made_up({}));
   const std::string r = "\ufffd";
   const std::vector<std::pair<std::string, std::string>> cases{
-      {"a\xff" "b", "a" + r + "b"},           // no lead byte
-      {"\x80", r},                            // a continuation without one
-      {"\xe2\x82", r + r},                    // cut short by the end
-      {"\xe2\x82!", r + r + "!"},             // and by another character
-      {"\xc0\x80", r + r},                    // overlong
-      {"\xed\xa0\x80", r + r + r},            // a surrogate
-      {"\xf4\x90\x80\x80", r + r + r + r},    // above U+10FFFF
+      {"a\xff"
+       "b",
+       "a" + r + "b"},                      // no lead byte
+      {"\x80", r},                          // a continuation without one
+      {"\xe2\x82", r + r},                  // cut short by the end
+      {"\xe2\x82!", r + r + "!"},           // and by another character
+      {"\xc0\x80", r + r},                  // overlong
+      {"\xed\xa0\x80", r + r + r},          // a surrogate
+      {"\xf4\x90\x80\x80", r + r + r + r},  // above U+10FFFF
       {"\u00e9\xc3\u00e9", "\u00e9" + r + "\u00e9"},
   };
   for (const auto& [text, expected] : cases) CHECK(t.decode(t.encode(text, true)) == expected);
@@ -249,7 +253,10 @@ TEST_CASE("tokenizer: a vocabulary that does not fit together is refused", "[exa
   CHECK(refusal(vocabulary{{"a", "b", "a"}, {1, 1, 1}, {}}) == "tokenizer: token 2 \"a\" repeats token 0");
   CHECK(refusal(vocabulary{{"a", "b"}, {1, 4}, {}}) ==
         "tokenizer: token 1 \"b\" has type 4, neither 1 (normal) nor 3 (control)");
-  for (const std::string bad : {"a b", "\u0144", "\u00ad", "\u20ac", "\xff", "\xc4", "\xc4" "a", "\xc1\xa1"})
+  for (const std::string bad : {"a b", "\u0144", "\u00ad", "\u20ac", "\xff", "\xc4",
+                                "\xc4"
+                                "a",
+                                "\xc1\xa1"})
     CHECK(refusal(vocabulary{{"a", bad}, {1, 1}, {}}) ==
           "tokenizer: token 1 \"" + bad + "\" is not in GPT-2's byte-to-character form");
   CHECK(refusal(vocabulary{{"a\n"}, {1}, {}}) ==

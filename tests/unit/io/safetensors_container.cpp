@@ -50,9 +50,13 @@ TEST_CASE("safetensors accepts what the format allows", "[io][safetensors]") {
   CHECK(refusal(R"({"s":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})", 4).empty());
   CHECK(refusal(R"({"e":{"dtype":"F32","shape":[3,0],"data_offsets":[0,0]}})", 0).empty());
   CHECK(refusal(R"({"e":{"shape":[1152921504606846976,4294967296,0],"dtype":"F32","data_offsets":[1,1]},)"
-                R"("b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1).empty());
+                R"("b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+                1)
+            .empty());
   CHECK(refusal(R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]},)"
-                R"("a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 3).empty());
+                R"("a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})",
+                3)
+            .empty());
 }
 
 TEST_CASE("malformed safetensors are refused", "[io][safetensors]") {

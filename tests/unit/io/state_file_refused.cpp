@@ -105,24 +105,19 @@ TEST_CASE("tensors that are not those of the state are refused", "[io][state]") 
     return refusal(forged(t));
   };
   CHECK(with([](auto& t) { t.pop_back(); }) == "state: no tensor \"steps\"");
-  CHECK(with([&](auto& t) {
-          t.push_back({"more", "U8", {1}, first(1)});
-        }) == "state: unknown tensor \"more\", no field of the state has this name");
-  CHECK(with([&](auto& t) {
-          t.push_back({"layers.2.size", "I64", {}, first(8)});
-        }) == "state: unknown tensor \"layers.2.size\", no field of the state has this name");
+  CHECK(with([&](auto& t) { t.push_back({"more", "U8", {1}, first(1)}); }) ==
+        "state: unknown tensor \"more\", no field of the state has this name");
+  CHECK(with([&](auto& t) { t.push_back({"layers.2.size", "I64", {}, first(8)}); }) ==
+        "state: unknown tensor \"layers.2.size\", no field of the state has this name");
   CHECK(with([](auto& t) { t[3].type = "U64"; }) ==
         "state: tensor \"layers.0.size\" is U64 [], expected I64 []");
   CHECK(with([](auto& t) { t[0].type = "I64"; }) == "state: tensor \"h\" is I64 [3], expected F64 [any]");
-  CHECK(with([&](auto& t) {
-          t[0] = {"h", "BF16", {4}, first(8)};
-        }) == "state: tensor \"h\" is BF16 [4], expected F64 [any]");
-  CHECK(with([](auto& t) {
-          t[0].shape = {3, 1};
-        }) == "state: tensor \"h\" is F64 [3, 1], expected F64 [any]");
-  CHECK(with([&](auto& t) {
-          t[0] = {"h", "F64", {}, first(8)};
-        }) == "state: tensor \"h\" is F64 [], expected F64 [any]");
+  CHECK(with([&](auto& t) { t[0] = {"h", "BF16", {4}, first(8)}; }) ==
+        "state: tensor \"h\" is BF16 [4], expected F64 [any]");
+  CHECK(with([](auto& t) { t[0].shape = {3, 1}; }) ==
+        "state: tensor \"h\" is F64 [3, 1], expected F64 [any]");
+  CHECK(with([&](auto& t) { t[0] = {"h", "F64", {}, first(8)}; }) ==
+        "state: tensor \"h\" is F64 [], expected F64 [any]");
   CHECK(with([](auto& t) { t[8].shape = {1}; }) == "state: tensor \"steps\" is U32 [1], expected U32 []");
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Configurations, weights and states that kv_attention takes and refuses.
 #include <mneme/evict/h2o.hpp>
+#include <mneme/evict/snapkv.hpp>
 #include <mneme/evict/window.hpp>
 #include <mneme/memory/kv_attention.hpp>
+#include <mneme/store/ring.hpp>
 
 #include "catch.hpp"
 #include "laws/matrix.hpp"
@@ -47,6 +49,20 @@ TEST_CASE("configurations that are refused") {
         "kv_attention: head_dim is 5, expected an even number for rotary positions");
   CHECK(refusal<window>({.d_model = 4, .heads = 2}) ==
         "kv_attention: capacity is 0, expected at least 1 under policy window");
+  CHECK(refusal<full>({.d_model = 6, .heads = 2, .head_dim = 5, .rotary_dim = 6}) ==
+        "kv_attention: rotary_dim is 6, expected an even number up to head_dim, 5");
+  CHECK(refusal<full>({.d_model = 6, .heads = 2, .head_dim = 5, .rotary_dim = 3}) ==
+        "kv_attention: rotary_dim is 3, expected an even number up to head_dim, 5");
+  CHECK(
+      refusal<full>({.d_model = 4, .scaling = {.how = rope_stretch::yarn, .factor = 0}}) ==
+      "kv_attention: scaling has factor 0.000000 and trained length 8192.000000, expected positive numbers");
+  CHECK(refusal<kv_attention<float, evict::snapkv>>(
+            {.d_model = 4, .capacity = 3, .positions = kv_positions::cache}) ==
+        "kv_attention: policy snapkv compares queries with keys, expected positions of the stream");
+  CHECK(refusal<kv_attention<float, evict::window, store::ring<store::f32>>>(
+            {.d_model = 4, .capacity = 3, .when = evict::trigger::segment}) ==
+        "kv_attention: store ring cannot grow, expected evictions after every token");
+  CHECK(refusal<full>({.d_model = 6, .heads = 2, .head_dim = 5, .rotary_dim = 4}) == "");
   CHECK(refusal<full>({.d_model = 6, .heads = 2, .rope_base = 0}) == "");
   CHECK(refusal<full>({.d_model = 7, .heads = 2, .head_dim = 4}) == "");
   CHECK(refusal<full>({.d_model = 4, .heads = 2, .capacity = -5}) == "");
@@ -134,6 +150,40 @@ TEST_CASE("states that a bounded cache refuses") {
   CHECK(refused([](auto& s) { s.meta.resize(0); }));
   CHECK(refused([](auto& s) { s.store.keys.resize(s.store.keys.size() - 1); }));
   CHECK(refused([](auto& s) { s.store.values.resize(s.store.values.size() + 16); }));
+}
+
+TEST_CASE("states that a cache of segments refuses") {
+  const kv_attention<float, evict::snapkv> m({.d_model = 8,
+                                              .heads = 4,
+                                              .kv_heads = 2,
+                                              .head_dim = 4,
+                                              .capacity = 5,
+                                              .when = evict::trigger::segment},
+                                             1);
+  auto good = after(m, 12);
+  CHECK(m.capacity() == 0);
+  CHECK(m.segment_capacity() == 5);
+  CHECK(good.size == 12);
+  const auto refused = [&](auto&& spoil) {
+    auto s = good;
+    spoil(s);
+    return !m.valid(s);
+  };
+  for (bool cut : {false, true}) {
+    CHECK(m.valid(good));
+    CHECK(refused([](auto& s) { s.size = 4; }));
+    CHECK(refused([](auto& s) { s.size = 13; }));
+    CHECK(refused([](auto& s) { s.newest = s.size - 2; }));
+    CHECK(refused([](auto& s) { s.positions.resize(s.positions.size() - 1); }));
+    CHECK(refused([](auto& s) { s.positions[0] = 12; }));
+    CHECK(refused([](auto& s) { s.queries.resize(0); }));
+    CHECK(refused([](auto& s) { s.workspace.resize(1); }));
+    for (int bits : {38, 60})
+      CHECK(refused([=](auto& s) { s.size = index_t{1} << bits, s.newest = s.size; }));
+    context ctx;
+    if (!cut) m.end_segment(ctx, good);
+    CHECK(good.size == 5);
+  }
 }
 
 TEST_CASE("states that the full cache refuses") {

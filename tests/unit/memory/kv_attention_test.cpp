@@ -136,7 +136,6 @@ TEMPLATE_TEST_CASE("read attends as the next token would and changes nothing", "
 TEST_CASE("a reserved cache takes that many tokens without moving") {
   const kv_attention<float> m({.d_model = 8, .heads = 2}, 1);
   static_assert(Growing<kv_attention<float>>);
-  static_assert(!Growing<kv_attention<float, evict::window>>);
   context ctx;
   auto s = m.init();
   const auto X = random_rows<float>(50, 8, 0, 1);

@@ -55,8 +55,8 @@ rows delta_outputs(const Config& c, const Params& p, index_t heads, const rows& 
   return O;
 }
 
-// Parameters of a delta layer with one head and without convolutions whose writes are exact: keys so long that
-// the epsilon of their normalisation is nothing, and beta = 1 (or 2) for every token that ends in a 1.
+// Parameters of a delta layer with one head and without convolutions whose writes are exact: keys so long
+// that the epsilon of their normalisation is nothing, and beta = 1 (or 2) for every token that ends in a 1.
 template <class Params>
 Params sharp(Params p) {
   float* const k = mneme::edit<float>(p.k_proj);

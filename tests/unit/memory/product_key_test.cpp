@@ -100,8 +100,9 @@ TEST_CASE("product_key: default widths, and tensors under checkpoint names") {
   CHECK(m.configuration().key_width() == 9);
   CHECK(product_key_config{.d_model = 4, .heads = 4}.key_width() == 2);
   std::string names;
-  visit_fields([&](const field_path& at, const weight& w) { names += at.text() + shape_text(w.shape()) + " "; },
-               m.weights());
+  visit_fields(
+      [&](const field_path& at, const weight& w) { names += at.text() + shape_text(w.shape()) + " "; },
+      m.weights());
   CHECK(names ==
         "query_proj.weight[36, 33] query_proj.bias[36] norm.weight[9] norm.bias[9] keys[4, 4, 9] "
         "values.weight[16, 33] ");

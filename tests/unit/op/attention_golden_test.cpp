@@ -58,7 +58,7 @@ double worst(const golden& file, const std::string& name) {
       const kv_rows<D> kv{k.bytes(list), v.bytes(list), bytes, bytes, k.d, v.d, offset + r + 1};
       const mat_view<const T> Q(q.at(r, list * group), group, q.d);
       const mat_view<T> O(o.at(r, list * group), group, q.d);
-      kernel<attention, Backend>::template run<D, T>(ctx, kv, scale, Q, O, {});
+      kernel<attention, Backend>::template run<T>(ctx, kv, scale, Q, O, {});
     }
   double error = 0, largest = 0;
   const auto expected = file.values(name, "o");

@@ -53,7 +53,7 @@ answer<T> attend(const kv_rows<D>& kv, double scale, mat_view<const T> Q, bool w
   const mneme_test::placement odd{5, 1};
   answer<T> a{matrix<T>(Q.rows(), kv.d_value, odd), matrix<T>(want_p ? Q.rows() : 0, kv.size + 3, odd)};
   context ctx;
-  kernel<attention, Backend>::template run<D, T>(ctx, kv, scale, Q, a.O.view(), a.P.view());
+  kernel<attention, Backend>::template run<T>(ctx, kv, scale, Q, a.O.view(), a.P.view());
   CHECK(a.O.surrounding_untouched());
   CHECK(a.P.surrounding_untouched());
   return a;

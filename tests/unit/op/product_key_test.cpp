@@ -54,7 +54,8 @@ struct problem {
 
 template <class Arch, class T>
 void read_agrees_with_reference(const problem<T>& p) {
-  CAPTURE(p.Q.rows(), shape_text(p.K.shape()), shape_text(p.V.shape()), info(p.V.type()).name, p.top_k, sizeof(T));
+  CAPTURE(p.Q.rows(), shape_text(p.K.shape()), shape_text(p.V.shape()), info(p.V.type()).name, p.top_k,
+          sizeof(T));
   const problem<double> oracle{p.K, p.V, p.top_k, p.gate, mneme_test::widened<T>(p.Q.view())};
   const mneme_test::tolerance allowed{
       .eps = mneme_test::epsilon<T>, .rows = 0, .width = p.K.cols() + p.top_k};

@@ -11,7 +11,8 @@ namespace {
 
 template <rule R, class T, class Backend>
 void equals_the_steps(index_t tokens, index_t K, index_t V, index_t outs, double bound) {
-  CAPTURE(static_cast<int>(R.forget), static_cast<int>(R.write), static_cast<int>(R.read), tokens, K, V, outs);
+  CAPTURE(static_cast<int>(R.forget), static_cast<int>(R.write), static_cast<int>(R.read), tokens, K, V,
+          outs);
   const auto given = random_operands<T>(tokens, K, V, 17, {.gap = 3, .shift = 1});
   const operands<double> oracle = given.widened();
   matrix<T> state = given.S, O(outs, V, {.gap = 5});
@@ -34,7 +35,8 @@ constexpr double budget(rule r) { return r.write == update::add ? 2e-5 : 5e-4; }
 // random_operands sets some decays to exactly 0 and 1.
 TEST_CASE("chunks equal steps under every decay and update") {
   const auto examine = []<rule R>() {
-    for (const auto& [tokens, K, V] : {std::array<index_t, 3>{1, 1, 1}, {31, 5, 3}, {33, 9, 67}, {70, 4, 131}}) {
+    for (const auto& [tokens, K, V] :
+         {std::array<index_t, 3>{1, 1, 1}, {31, 5, 3}, {33, 9, 67}, {70, 4, 131}}) {
       equals_the_steps<R, float, native>(tokens, K, V, tokens, budget(R));
       equals_the_steps<R, float, native>(tokens, K, V, tokens / 2, budget(R));
     }

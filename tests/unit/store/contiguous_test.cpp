@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <mneme/math/random.hpp>
+#include <mneme/store/codec/bf16.hpp>
+#include <mneme/store/codec/f16.hpp>
 #include <mneme/store/codec/f32.hpp>
+#include <mneme/store/codec/q4_0.hpp>
 #include <mneme/store/codec/q8_0.hpp>
 #include <mneme/store/contiguous.hpp>
 
@@ -50,7 +53,8 @@ const kv_shape shapes[] = {{1, 1, 1}, {3, 8, 8}, {2, 32, 64}, {2, 33, 7}, {5, 40
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("entries are kept as the codec rounds them", "", store::f32, store::q8_0) {
+TEMPLATE_TEST_CASE("entries are kept as the codec rounds them", "", store::f32, store::f16, store::bf16,
+                   store::q8_0, store::q4_0) {
   using store_t = store::contiguous<TestType>;
   for (const kv_shape& shape : shapes) {
     CAPTURE(shape.lists, shape.d_key, shape.d_value);
@@ -67,7 +71,7 @@ TEMPLATE_TEST_CASE("entries are kept as the codec rounds them", "", store::f32, 
   }
 }
 
-TEMPLATE_TEST_CASE("float and double rows are stored alike", "", store::f32, store::q8_0) {
+TEMPLATE_TEST_CASE("float and double rows are stored alike", "", store::f32, store::q8_0, store::q4_0) {
   const kv_shape shape{1, 37, 5};
   auto a = store::contiguous<TestType>::with_slots(shape, 1, {}), b = a;
   const auto k = values(shape, 37, 0), v = values(shape, 5, 1);
@@ -124,17 +128,22 @@ TEST_CASE("rows of a block codec are padded with zeros to whole blocks") {
   for (index_t i = 34 + 2 + 1; i < 68; ++i) CHECK(s.keys[i] == std::byte{});
 }
 
-TEST_CASE("error of q8_0 entries is half a step") {
+TEMPLATE_TEST_CASE("errors of entries are those that the codec states", "", store::f16, store::bf16,
+                   store::q8_0, store::q4_0) {
   const kv_shape shape{1, 64, 64};
-  auto s = store::contiguous<store::q8_0>::with_slots(shape, 1, {});
+  auto s = store::contiguous<TestType>::with_slots(shape, 1, {});
   write(s, shape, 0, 3);
   const auto exact = values(shape, 64, 3), stored = decoded(s, shape, 0, 0, true);
+  const auto allowed = static_cast<float>(store::contiguous<TestType>::rounding);
+  float worst = 0;
   for (std::size_t from : {0u, 32u}) {
     float largest = 0;
     for (std::size_t i = from; i < from + 32; ++i) largest = std::max(largest, std::abs(exact[i]));
     for (std::size_t i = from; i < from + 32; ++i)
-      CHECK(std::abs(stored[i] - exact[i]) <= static_cast<float>(storage_rounding(dtype::q8_0)) * largest);
+      worst = std::max(worst, std::abs(stored[i] - exact[i]) / largest);
   }
+  CHECK(worst <= allowed);
+  CHECK(worst > allowed / 8);
 }
 
 TEST_CASE("a store is a regular value with named parts") {

@@ -9,43 +9,54 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Entries are taken in blocks of `block`; each row is decoded once for all query heads of the group. Scratch does not
-// grow with the number of entries, so that a step of an unbounded cache allocates nothing. Block limits depend on the
-// slot alone: a query's sums are formed in the same order whatever else is asked.
+// Entries are taken in blocks of `block`; each row is decoded once for all query heads of the group. Scratch
+// does not grow with the number of entries, so that a step of an unbounded cache allocates nothing. Block
+// limits depend on the slot alone: a query's sums are formed in the same order whatever else is asked.
 template <class Arch>
 struct kernel<attention, cpu<Arch>> {
   static constexpr index_t block = 64;
 
-  template <dtype D, class T>
-  static void run(context& ctx, kv_rows<D> kv, double scale, mat_view<const T> Q, mat_view<T> O,
-                  mat_view<T> P) noexcept {
+  template <class T, KvEntries E>
+  static void run(context& ctx, const E& kv, double scale, mat_view<const T> Q, mat_view<T> O, mat_view<T> P,
+                  const distance_bias& bias = {}) noexcept {
+    attend_lists<cpu<Arch>, T>(ctx, 1, [&](index_t) -> const E& { return kv; }, scale, Q, O, P, bias);
+  }
+  template <class T, KvEntries E>
+  static void part(context& ctx, const E& kv, index_t from, index_t to, double scale, mat_view<const T> Q,
+                   const distance_bias& bias, const partial<T>& p, mat_view<T> S) noexcept {
     context::frame scratch(ctx);
     const index_t G = Q.rows();
-    const auto decoded =
-        scratch.mat<T>(D == dtype_of<T> ? 0 : block, kv.padded(std::max(kv.d_key, kv.d_value)));
+    const auto decoded = scratch.mat<T>(E::template in_place<T> ? 0 : block, kv.width());
     const auto scores = scratch.mat<T>(G, block);
-    const auto highest = scratch.row<T>(G), total = scratch.row<T>(G);
-    std::fill(highest.begin(), highest.end(), -std::numeric_limits<T>::infinity());
-    std::fill(total.begin(), total.end(), T(0));
-    for (index_t g = 0; g < G; ++g) std::fill(O[g].begin(), O[g].end(), T(0));
-
-    for (index_t from = 0; from < kv.size; from += block) {
-      const index_t n = std::min(block, kv.size - from);
+    const auto room = [&](index_t i) { return E::template in_place<T> ? nullptr : decoded[i].data(); };
+    clear(p);
+    for (; from < to; from += block) {
+      const index_t n = std::min(block, to - from);
       const T* keys[block];
-      for (index_t i = 0; i < n; ++i) keys[i] = row<D>(kv.key(from + i), kv.padded(kv.d_key), decoded, i);
-      in_fours(G, [&]<int N>(index_t g) { score<N, T>(Q, g, keys, n, kv.d_key, static_cast<T>(scale), scores); });
-      if (P.rows() > 0)
-        for (index_t g = 0; g < G; ++g) std::copy_n(scores[g].data(), n, P[g].data() + from);
-      for (index_t g = 0; g < G; ++g) soften(scores[g].sub(0, n), O[g], highest[g], total[g]);
+      for (index_t i = 0; i < n; ++i) keys[i] = kv.template key_row<Arch>(from + i, room(i));
+      in_fours(
+          G, [&]<int N>(index_t g) { score<N, T>(Q, g, keys, n, kv.d_key, static_cast<T>(scale), scores); });
+      if (bias.slopes.size() > 0)
+        for (index_t g = 0; g < G; ++g)
+          for (index_t i = 0; i < n; ++i) scores[g][i] += static_cast<T>(bias(g, from + i));
+      if (S.rows() > 0)
+        for (index_t g = 0; g < G; ++g) std::copy_n(scores[g].data(), n, S[g].data() + from);
+      for (index_t g = 0; g < G; ++g) soften(scores[g].sub(0, n), p.sum[g], p.highest[g], p.total[g]);
       const T* values[block];
-      for (index_t i = 0; i < n; ++i) values[i] = row<D>(kv.value(from + i), kv.padded(kv.d_value), decoded, i);
-      in_fours(G, [&]<int N>(index_t g) { collect<N, T>(scores, g, values, n, O); });
+      for (index_t i = 0; i < n; ++i) values[i] = kv.template value_row<Arch>(from + i, room(i));
+      in_fours(G, [&]<int N>(index_t g) { collect<N, T>(scores, g, values, n, p.sum); });
     }
-    for (index_t g = 0; g < G && kv.size > 0; ++g) {
-      const T inverse = T(1) / total[g], m = highest[g];
-      map_row<Arch>(kv.d_value, O[g].data(), O[g].data(), [=]<class V>(V x) { return x * V(inverse); });
+  }
+  template <class T>
+  static void finish(const partial<T>& p, mat_view<T> P) noexcept {
+    for (index_t g = 0; g < p.sum.rows(); ++g) {
+      if (p.total[g] == 0) continue;
+      const T inverse = T(1) / p.total[g], m = p.highest[g];
+      T* const o = p.sum[g].data();
+      map_row<Arch>(p.sum.cols(), o, o, [=]<class V>(V x) { return x * V(inverse); });
       if (P.rows() > 0)
-        map_row<Arch>(kv.size, P[g].data(), P[g].data(), [=]<class V>(V s) { return exp(s - V(m)) * V(inverse); });
+        map_row<Arch>(P.cols(), P[g].data(), P[g].data(),
+                      [=]<class V>(V s) { return exp(s - V(m)) * V(inverse); });
     }
   }
 
@@ -53,16 +64,6 @@ struct kernel<attention, cpu<Arch>> {
   template <class T>
   using pack = simd::pack<T, Arch>;
 
-  // The decoded row: the stored one where that is T already.
-  template <dtype D, class T>
-  static const T* row(const std::byte* stored, index_t n, mat_view<T> decoded, index_t i) noexcept {
-    if constexpr (D == dtype_of<T>) {
-      return reinterpret_cast<const T*>(stored);
-    } else {
-      decode_row<D, Arch>(stored, n, decoded[i].data());
-      return decoded[i].data();
-    }
-  }
   // f.template operator()<N>(g) with N = 4, then 3, 2 or 1 for the rest.
   template <class F>
   static void in_fours(index_t G, F&& f) {
@@ -104,11 +105,13 @@ struct kernel<attention, cpu<Arch>> {
     T sum = 0;
     for (T x : s) sum += x;
     total = simd::fma(total, keep, sum);
-    if (keep != T(1)) map_row<Arch>(o.size(), o.data(), o.data(), [keep]<class V>(V x) { return x * V(keep); });
+    if (keep != T(1))
+      map_row<Arch>(o.size(), o.data(), o.data(), [keep]<class V>(V x) { return x * V(keep); });
   }
   // O[g .. g + N] += sum_i scores[.][i] v_i, a few packs of channels at a time in registers.
   template <int N, class T>
-  static void collect(mat_view<const T> scores, index_t g, const T* const* values, index_t n, mat_view<T> O) noexcept {
+  static void collect(mat_view<const T> scores, index_t g, const T* const* values, index_t n,
+                      mat_view<T> O) noexcept {
     constexpr index_t width = simd::width<pack<T>>;
     const index_t d = O.cols();
     index_t c = 0;

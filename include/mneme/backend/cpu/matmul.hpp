@@ -8,8 +8,8 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Every sum y[r, n] runs over the columns in one fixed order (one pack of partial sums, then across lanes, then the
-// ragged tail), in the one-row and in the many-row form alike; so a row has the same bits in both.
+// Every sum y[r, n] runs over the columns in one fixed order (one pack of partial sums, then across lanes,
+// then the ragged tail), in the one-row and in the many-row form alike; so a row has the same bits in both.
 //   one row:    weights are decoded in registers, 8 outputs at a time to hide the latency of the sums
 //   many rows:  4 weight rows are decoded to scratch once, then multiplied with tiles of rows
 template <class Arch>

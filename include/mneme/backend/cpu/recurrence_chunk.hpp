@@ -9,14 +9,14 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Within a chunk the state stays as it was; the writes of its tokens wait, each as key x value, and fade as the state
-// would:
-//   1. fade each waiting key token by token; its products with the queries and recall keys of later tokens (N, M)
+// Within a chunk the state stays as it was; the writes of its tokens wait, each as key x value, and fade as
+// the state would:
+//   1. fade each waiting key token by token; multiply it with queries and recall keys of later tokens (N, M)
 //   2. read the old state for all tokens at once: a matrix product, and that is the gain
 //   3. token by token: recall and output from the old reading and the waiting writes
 //   4. fade the state by the whole chunk and add all writes at once: a matrix product again
-// 3 and 4 go by panels of value columns, 1 is shared by all panels. Decays are multiplied, never divided or taken
-// logarithms of: exact for 0.
+// 3 and 4 go by panels of value columns, 1 is shared by all panels. Decays are multiplied, never divided or
+// taken logarithms of: exact for 0.
 template <rule R, class Arch>
 struct kernel<recurrence_chunk<R>, cpu<Arch>> {
   static constexpr index_t longest = 32;  // tokens of a chunk
@@ -35,7 +35,8 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
   }
 
  private:
-  static constexpr bool delta = R.write == update::delta, dplr = R.write == update::dplr, recalls = delta || dplr;
+  static constexpr bool delta = R.write == update::delta, dplr = R.write == update::dplr,
+                        recalls = delta || dplr;
   static constexpr bool before = R.read == reads::before;
 
   // What all panels share. Row i belongs to token i of the chunk, output row r to token first_read + r.
@@ -46,7 +47,8 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
       const auto part = [&](mat_view<const T> X) { return X.rows() > 0 ? X.range(from, to) : X; };
       const index_t unread = in.k.rows() - in.q.rows();
       q = in.q.rows() > 0 ? in.q.range(read - unread, to - unread) : in.q;
-      k = part(in.k), v = part(in.v), alpha = part(in.alpha), beta = part(in.beta), a = part(in.a), b = part(in.b);
+      k = part(in.k), v = part(in.v), alpha = part(in.alpha), beta = part(in.beta), a = part(in.a),
+      b = part(in.b);
       const auto mat = [&](bool used, index_t rows, index_t cols) {
         return scratch.template mat<T>(used ? rows : 0, cols);
       };
@@ -72,11 +74,11 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
 
     index_t tokens, first_read, K;
     mat_view<const T> q, k, v, alpha, beta, a, b;
-    mat_view<T> keys, erasers;       // waiting, faded to the end of the chunk
-    mat_view<T> asking, recalling;   // queries and recall keys, faded to the start: what reads the old state
-    mat_view<T> N, N_erase;          // [outputs, tokens]: query times waiting key
-    mat_view<T> M, M_erase;          // [tokens, tokens]: recall key times waiting key
-    row_view<T> fade;                // of a row of S since the start
+    mat_view<T> keys, erasers;      // waiting, faded to the end of the chunk
+    mat_view<T> asking, recalling;  // queries and recall keys, faded to the start: what reads the old state
+    mat_view<T> N, N_erase;         // [outputs, tokens]: query times waiting key
+    mat_view<T> M, M_erase;         // [tokens, tokens]: recall key times waiting key
+    row_view<T> fade;               // of a row of S since the start
 
    private:
     void ask(index_t i, index_t count) noexcept {
@@ -95,7 +97,8 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
         simd::store(y.data() + i, simd::load<P>(x.data() + i) * simd::load<P>(fade.data() + i));
       });
     }
-    void products(row_view<const T> x, mat_view<const T> waiting, index_t count, row_view<T> y) const noexcept {
+    void products(row_view<const T> x, mat_view<const T> waiting, index_t count,
+                  row_view<T> y) const noexcept {
       for (index_t l = 0; l < count; ++l) y[l] = dot<Arch>(K, x.data(), waiting[l].data());
     }
     void fade_by(index_t i) noexcept {
@@ -120,7 +123,8 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
   static void panels(context& ctx, const chunk<T>& c, mat_view<T> S, mat_view<T> O, index_t j) noexcept {
     using P = std::conditional_t<N == 0, T, simd::pack<T, Arch>>;
     constexpr index_t packs = std::max(N, 1), width = packs * simd::width<P>;
-    for (; j + width <= S.cols(); j += width) panel<P, packs>(ctx, c, S.columns(j, width), O.columns(j, width), j);
+    for (; j + width <= S.cols(); j += width)
+      panel<P, packs>(ctx, c, S.columns(j, width), O.columns(j, width), j);
     if constexpr (N > 0) panels<T, N / 4>(ctx, c, S, O, j);
   }
 
@@ -163,8 +167,8 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
     mix<P, N, T>(fade, c.M[i], written, dplr ? c.M_erase[i] : row_view<T>(), recalled, i, recalled[i].data());
   }
   template <class P, int N, class T>
-  static void output(const chunk<T>& c, index_t i, index_t count, row_view<const T> fade, mat_view<const T> written,
-                     mat_view<const T> recalled, mat_view<T> O) noexcept {
+  static void output(const chunk<T>& c, index_t i, index_t count, row_view<const T> fade,
+                     mat_view<const T> written, mat_view<const T> recalled, mat_view<T> O) noexcept {
     const index_t r = i - c.first_read;
     mix<P, N, T>(fade, c.N[r], written, dplr ? c.N_erase[r] : row_view<T>(), recalled, count, O[r].data());
   }
@@ -213,8 +217,8 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
   }
   // S <- faded S + keys^T written + erasers^T recalled
   template <class P, int N, class T>
-  static void write(const chunk<T>& c, row_view<const T> fade, mat_view<const T> written, mat_view<const T> recalled,
-                    mat_view<T> S) noexcept {
+  static void write(const chunk<T>& c, row_view<const T> fade, mat_view<const T> written,
+                    mat_view<const T> recalled, mat_view<T> S) noexcept {
     for (index_t i = 0; i < S.rows(); ++i) {
       P s[N];
       unrolled<N>([&](int n) {
@@ -229,7 +233,8 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
         unrolled<N>([&](int n) {
           const index_t at = n * simd::width<P>;
           s[n] = simd::fma(P(c.keys[l][i]), simd::load<P>(written[l].data() + at), s[n]);
-          if constexpr (dplr) s[n] = simd::fma(P(c.erasers[l][i]), simd::load<P>(recalled[l].data() + at), s[n]);
+          if constexpr (dplr)
+            s[n] = simd::fma(P(c.erasers[l][i]), simd::load<P>(recalled[l].data() + at), s[n]);
         });
       unrolled<N>([&](int n) { simd::store(S[i].data() + n * simd::width<P>, s[n]); });
     }

@@ -8,7 +8,10 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// y = m_n(... m_1(m_0(x))). State: the states of the parts, "0", "1", ... Scans layer by layer over blocks of rows.
+// Parts one after the other.
+//   y = m_n(... m_1(m_0(x)))
+// Scans layer by layer over blocks of rows.
+// Cost per token: the parts. State: the states of the parts, "0", "1", ...
 template <Memory... Ms>
 class chain_of {
   static_assert(sizeof...(Ms) > 0, "a chain has at least one part");
@@ -83,7 +86,8 @@ class chain_of {
     return std::apply([](Ms&... m) { return group<decltype(weights_of(m))...>{{weights_of(m)...}}; }, parts_);
   }
   auto weights() const {
-    return std::apply([](const Ms&... m) { return group<decltype(weights_of(m))...>{{weights_of(m)...}}; }, parts_);
+    return std::apply([](const Ms&... m) { return group<decltype(weights_of(m))...>{{weights_of(m)...}}; },
+                      parts_);
   }
 
  private:
@@ -118,7 +122,8 @@ class chain_of {
   }
   // Inner parts give all rows; only the last part drops the outputs that no lane wants.
   template <std::size_t I>
-  void scan_many_from(context_of<chain_of>& ctx, lanes_of<chain_of> lanes, auto X, mat_out<chain_of> Y) const {
+  void scan_many_from(context_of<chain_of>& ctx, lanes_of<chain_of> lanes, auto X,
+                      mat_out<chain_of> Y) const {
     typename context_of<chain_of>::frame scratch(ctx);
     const auto inner = scratch.template row<lane<state_t<part_t<I>>>>(static_cast<index_t>(lanes.size()));
     index_t i = 0;

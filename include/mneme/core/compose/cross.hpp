@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// cross(m, past): answers queries from a past of m that is const and shared; cross-attention where m is a cache.
+// cross(m, past): answers queries from a past of m that is const and shared; cross-attention where m is a
+// cache.
 #pragma once
 #include "../error.hpp"
 #include "../scan.hpp"
@@ -9,10 +10,14 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// y = read m(past, x). The past (a prompt, a document, an encoder's rows) is const and belongs to the memory,
-// like its weights: streams, copies and threads share it, and the state of a stream is empty. A handle in the
-// state would be no value: loading a file into one stream would write what the others read. For a past of
-// each stream's own, or another text: another cross(m, past); copies of m share their weights.
+// Queries against a past of m that all share; cross-attention where m is a cache.
+//   y = read m(past, x)
+// The past (a prompt, a document, an encoder's rows) is const and belongs to the memory, like its weights:
+// streams, copies and threads share it. A handle in the state would be no value: loading a file into one
+// stream would write what the others read. For a past of each stream's own, or another text: another cross(m,
+// past);
+// copies of m share their weights.
+// Cost per token: a read of m. State: none.
 template <Readable M>
 class cross_of {
  public:

@@ -13,8 +13,11 @@ enum class join {
   concat,  // y = [a(x), b(x), ...]
 };
 
-// State: the states of the parts, "0", "1", ... Refinements are those of chain. Token ids are read where all
-// parts read them.
+// Parts side by side on the same rows, their outputs summed or joined.
+//   y = m_0(x) + m_1(x) + ..        join::sum
+//   y = [m_0(x), m_1(x), ..]        join::concat
+// Token ids are read where all parts read them.
+// Cost per token: the parts. State: the states of the parts, "0", "1", ...
 template <join How, Memory M, SameRows<M>... Ms>
 class parallel_of {
   using all = std::tuple<M, Ms...>;

@@ -7,7 +7,9 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// State, refinements and weights are those of m.
+// A skip connection.
+//   y = x + m(x)
+// Cost per token: m. State: that of m, as are the weights.
 template <Memory M>
   requires std::same_as<input_t<M>, scalar_t<M>>
 class residual_of {
@@ -20,7 +22,8 @@ class residual_of {
   // Fails if m does not give rows as wide as it takes.
   explicit residual_of(M m) : inner_(std::move(m)) {
     if (inner_.d_in() != inner_.d_out())
-      fail(message("residual: the inner memory takes rows of ", inner_.d_in(), " and gives ", inner_.d_out()));
+      fail(
+          message("residual: the inner memory takes rows of ", inner_.d_in(), " and gives ", inner_.d_out()));
   }
 
   index_t d_in() const { return inner_.d_in(); }

@@ -34,16 +34,17 @@ struct rewindable_state {
   }
 };
 
-// y = m(x). An event is a token or the end of a segment; mark(s) is the number of events so far,
+// A memory that can take back its latest tokens.
+//   y = m(x)
+// An event is a token or the end of a segment; mark(s) is the number of events so far,
 // rewindable_by(s) counts events too: all of them at first, later between L - N + 1 and L after each event
 // that moves forward. rewind copies the latest snapshot at or before the mark and replays what followed it,
 // silently (no eviction is told twice).
-// Cost per token: m, one row copied, 1/N copy of the state. State: that of m (1 + L/N) times and L rows.
-// The layout is a function of base, position and the tokens: a snapshot slot that is not in use holds the one
-// of base.
-// Exact to the bit: what a replay may have to repeat is fed in steps, unless m is row-stable.
-// Refinements: Growing, Segmented; Readable unless m is erased. tell() is not offered: signals are not
-// logged.
+// Exact to the bit: what a replay may have to repeat is fed in steps, unless m is row-stable. Not readable
+// where m is erased. tell() is not offered: signals are not logged.
+// Cost per token: m, one row copied, 1/N copy of the state. State: that of m (1 + L/N) times and L rows. The
+// layout is a function of base, position and the tokens: a snapshot slot that is not in use holds the one of
+// base.
 template <Memory M>
   requires std::same_as<space_t<M>, host>
 class rewindable_of {

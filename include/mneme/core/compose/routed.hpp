@@ -23,14 +23,15 @@ struct routed_state {
   }
 };
 
-// r = router(x) [members];  C = the k members of the largest r, ties by index;  w = softmax of r over C
-// y = sum_{e in C} w_e m_e(x), in the order of e
+// A mixture of memories: every token is for the k members that the router scores highest.
+//   r = router(x) [members];  C = the k members of the largest r, ties by index;  w = softmax of r over C
+//   y = sum_{e in C} w_e m_e(x), in the order of e
 // A member sees the tokens that are for it, one after the other, and no others: a token leaves the states of
 // the rest as they are, to the bit. Scores that are NaN count as the lowest.
-// Cost per token: the router and k members. State: "router", "members.0", ...
 // A text or a batch is gathered by member, so that each member is scanned once. Who is not row-stable is
 // stepped token by token instead: which tokens come together depends on later tokens and on other streams.
 // Hence row-stable.
+// Cost per token: the router and k members. State: the states of all, "router", "members.0", ...
 // Source: Du et al., "MoM: Linear Sequence Modeling with Mixture-of-Memories", 2025. Deviations: members
 // bring their own projections; a memory for all tokens is parallel(shared, routed(...)).
 template <Memory R, SameRows<R> M>

@@ -8,7 +8,9 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// y = m_n(... m_0(x)). State: the states of the blocks, "0", "1", ...
+// Like blocks one after the other, their number known at run time.
+//   y = m_n(... m_1(m_0(x)))
+// Cost per token: the blocks. State: the states of the blocks, "0", "1", ...
 template <Memory M>
   requires std::same_as<input_t<M>, scalar_t<M>>
 class stack_of {
@@ -47,10 +49,11 @@ class stack_of {
       typename context_of<M>::frame scratch(ctx);
       const mat_out<M> h[2] = {scratch.template mat<scalar>(x.rows(), d_in()),
                                scratch.template mat<scalar>(x.rows(), d_in())};
-      through(x, y, h, [&](std::size_t i, auto in, auto out) { mneme::scan(blocks_[i], ctx, s.items[i], in, out); });
+      through(x, y, h,
+              [&](std::size_t i, auto in, auto out) { mneme::scan(blocks_[i], ctx, s.items[i], in, out); });
     });
   }
-  void scan_many(context_of<M>& ctx, lanes_of<M> lanes, mat_in<M> X, mat_out<M> Y) const {
+  void scan_many(context_of<M>& ctx, lanes_of<stack_of> lanes, mat_in<M> X, mat_out<M> Y) const {
     typename context_of<M>::frame scratch(ctx);
     const mat_out<M> h[2] = {scratch.template mat<scalar>(X.rows(), d_in()),
                              scratch.template mat<scalar>(X.rows(), d_in())};

@@ -36,14 +36,15 @@ struct windowed_state {
   }
 };
 
-// e = t - W.  e < n:  y_t = near(x_t).  Else x_e goes to far, and
+// A window of the latest W tokens, and a longer memory of those that have left it.
+//   e = t - W.  e < n:  y_t = near(x_t).  Else x_e goes to far, and
 //   y_t = near(x_t) + g far(x_e)        recall::leaving
 //   y_t = near(x_t) + g read far(x_t)   recall::newest
 // Every token is a sink, in the window or has gone to far, once and in order. Near sees all tokens and shall
 // forget by itself what leaves: attention that appends before it reads spans W rows with a capacity of W - 1.
-// Cost per token: near, far and one row copied. State: of near, of far, W rows.
 // A learned gate is a part of far (recall::leaving) or of how far reads. end_segment reaches near and far;
 // the rows in the window stay there.
+// Cost per token: near, far and one row copied. State: of near, of far, W rows.
 // Source: Fang et al., "Artificial Hippocampus Networks for Efficient Long-Context Modeling", 2025.
 // Deviations: far brings its own projections and reads rows, not the keys and values of near.
 template <recall How, Memory Near, SameRows<Near> Far>

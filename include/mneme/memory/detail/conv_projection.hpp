@@ -15,18 +15,20 @@ class conv_projection {
   // taps [channels, 1, width]
   explicit conv_projection(const weight& taps, bool activates = true) : activates_(activates) {
     if (taps)
-      conv_.emplace(short_conv_config{taps.dim(0), taps.dim(2), false, activates}, short_conv_params{taps, {}});
+      conv_.emplace(short_conv_config{taps.dim(0), taps.dim(2), false, activates},
+                    short_conv_params{taps, {}});
   }
 
   // Of all rows of X, or only of those whose outputs are asked for. past(state) gives the last inputs of the
   // convolution, oldest first.
   template <class S>
   mat_view<T> run(context& ctx, context::frame& scratch, const weight& W, std::span<const lane<S>> lanes,
-                  buffer<T> S::*past, mat_view<const T> X, bool asked) const noexcept {
+                  buffer<T> S::* past, mat_view<const T> X, bool asked) const noexcept {
     const index_t before = !asked ? X.rows() : conv_ ? conv_->configuration().width - 1 : 0;
     const auto projected = project<Backend, T>(ctx, scratch, W, needed(scratch, lanes, X, before));
     if (!conv_) {
-      if (activates_) map_rows<typename arch_of<Backend>::type>(projected, []<class P>(P a) { return silu(a); });
+      if (activates_)
+        map_rows<typename arch_of<Backend>::type>(projected, []<class P>(P a) { return silu(a); });
       return projected;
     }
     index_t outs = 0, from = 0, to = 0;
@@ -34,7 +36,8 @@ class conv_projection {
     const auto convolved = scratch.template mat<T>(outs, projected.cols());
     for (const auto& l : lanes) {
       const index_t rows = needed_rows(l, before), wanted = asked ? l.outs : l.rows;
-      conv_->convolve(ctx, projected.range(from, from + rows), l.state->*past, convolved.range(to, to + wanted));
+      conv_->convolve(ctx, projected.range(from, from + rows), l.state->*past,
+                      convolved.range(to, to + wanted));
       from += rows, to += wanted;
     }
     return convolved;

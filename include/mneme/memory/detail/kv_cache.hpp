@@ -1,168 +1,208 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "../../core/context.hpp"
-#include "../../core/fields.hpp"
-#include "../../store/contiguous.hpp"
-#include "../../evict/policy.hpp"
-
-#include <algorithm>
-#include <limits>
-#include <vector>
+#include "kv_merge.hpp"
+#include "kv_slots.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
-// The state of one layer's cache.
-//   store       keys and values; live entries are slots [0, size) of every list
-//   positions   [tables][capacity + 1] absolute positions; a table per list, or one where all lists agree. Empty when
-//               nothing is ever evicted: then the slot is the position
-//   meta        [lists][capacity + 1] what the policy remembers; empty where it remembers nothing
-template <class T, class Store>
-struct kv_state {
-  Store store;
-  buffer<index_t> positions;
-  buffer<T> meta;
-  index_t size = 0;     // live entries per list
-  index_t newest = -1;  // position of the newest token; the next one is newest + 1
-
-  friend bool operator==(const kv_state&, const kv_state&) = default;
-  static constexpr void fields(auto&& f, auto&... s) {
-    f("store", s.store...);
-    f("positions", s.positions...);
-    f("meta", s.meta...);
-    f("size", s.size...);
-    f("newest", s.newest...);
-  }
-};
-
-// Store and policy together: append one entry to every list, then let one go if more than `capacity` are live. The
-// newest entry takes the victim's slot, so that live slots have no holes and the layout depends on the token history
-// alone; dead slots are zero.
+// Store and policy together: append one entry to every list, tell the policy what it asks for, then let go
+// what is more than `capacity`.
 template <class T, class Policy, class Store>
-class kv_cache {
+class kv_cache : public kv_slots<T, Policy, Store> {
+  using layout = kv_slots<T, Policy, Store>;
+
  public:
-  using state = kv_state<T, Store>;
+  using state = typename layout::state;
+  using layout::grows;
+  using layout::kv_slots;
+  using layout::sort;
 
-  kv_cache() = default;
-  // Precondition: capacity >= 1 if the policy is bounded.
-  kv_cache(kv_shape shape, index_t capacity) : shape_(shape), capacity_(Policy::bounded ? capacity : 0) {}
-
-  const kv_shape& shape() const { return shape_; }
-
-  state init(place where) const {
-    const index_t slots = Policy::bounded ? capacity_ + 1 : 0;
-    return {Store::with_slots(shape_, slots, where), buffer<index_t>(tables() * slots, 0, where),
-            buffer<T>(Policy::has_meta ? shape_.lists * slots : 0, T(0), where), 0, -1};
+  // The newest token's queries [heads d_head], for a policy that reads those of this kind.
+  template <evict::queries Kind>
+  void observe(state& s, row_view<const T> q) const noexcept {
+    if constexpr (evict::queries_of<Policy>() == Kind)
+      for (index_t h = 0; h < rules_.heads; ++h)
+        Policy::observe(s.queries.view().sub(h * query_memory(), query_memory()),
+                        q.sub(h * rules_.d_head, rules_.d_head), now(s, s.size));
   }
-  // Room for n more entries; bounded caches have theirs.
-  void reserve(state& s, index_t n) const {
-    if constexpr (!Policy::bounded) s.store.reserve(shape_, s.size + n);
+  // Where the attention of the newest token goes: [heads, size], no rows if the policy does not read it.
+  mat_view<T> attention_room(context& ctx, context::frame& scratch, state& s) const noexcept {
+    const index_t heads = Policy::reads_attention ? rules_.heads : 0, n = heads * s.size;
+    if (!grows()) return {scratch.template row<T>(heads * slots_to_prepare(ctx, s)).data(), heads, s.size};
+    if (s.workspace.capacity() < n) s.workspace.reserve(2 * n);
+    return {s.workspace.data(), heads, s.size};
   }
-
-  // k [lists d_key], v [lists d_value]: the newest token's entries.
-  void append(state& s, const T* k, const T* v) const noexcept {
-    const index_t slot = s.size++;
-    ++s.newest;
-    if constexpr (!Policy::bounded) s.store.resize(shape_, s.size);
-    for (index_t list = 0; list < shape_.lists; ++list)
-      s.store.write(shape_, list, slot, k + list * shape_.d_key, v + list * shape_.d_value);
-    for (index_t table = 0; table < tables(); ++table) s.positions[at(table, slot)] = s.newest;
-  }
-  // After the newest token attended; P [heads, size] is its attention, or has no rows if the policy does not read it.
-  void evict(context& ctx, state& s, mat_view<const T> P) const noexcept {
-    if constexpr (Policy::bounded) {
-      context::frame scratch(ctx);
-      const auto received = scratch.template row<T>(s.size);
-      for (index_t table = 0; table < tables(); ++table) {
-        receive(table, P, received);
-        remember(s, table, received);
-        if (s.size > capacity_) drop(ctx, s, table, victim(s, table, received));
-      }
-      s.size = std::min(s.size, capacity_);
+  // After the newest token attended; P as from attention_room.
+  void remember(state& s, mat_view<const T> P) const noexcept {
+    if constexpr (Policy::bounded && Policy::has_meta && evict::Updates<Policy>) {
+      const index_t heads = per_list ? P.rows() / shape_.lists : P.rows();
+      for (index_t table = 0; table < tables(); ++table)
+        for (index_t i = 0; i < s.size; ++i) {
+          T received = 0;  // mean over the query heads of the scope
+          for (index_t h = 0; h < heads; ++h) received += P[table * heads + h][i];
+          if (heads > 0) received /= static_cast<T>(heads);
+          T& meta = s.meta[at(s, table, i)];
+          if constexpr (requires { Policy::updated(meta, received, evict::moment{}); })
+            meta = Policy::updated(meta, received, now(s, s.size));
+          else
+            meta = Policy::updated(meta, received);
+        }
     }
   }
-
-  // Positions of the live entries of a list, in slot order.
-  std::vector<index_t> live(const state& s, index_t list) const {
-    std::vector<index_t> p;
-    for (index_t slot = 0; slot < s.size; ++slot) p.push_back(Policy::bounded ? s.positions[at(list, slot)] : slot);
-    return p;
+  // After every token.
+  void settle(context& ctx, state& s, const rope& turns) const noexcept {
+    if (!grows()) cut(ctx, s, turns);
   }
-  // Whether the parts of a state (of a file, say, which may claim anything) belong together.
-  bool valid(const state& s) const {
-    constexpr index_t last = std::numeric_limits<index_t>::max() / 2;  // positions go on counting
-    if (s.newest < -1 || s.newest > last) return false;
-    if (s.size != (Policy::bounded ? std::min(s.newest + 1, capacity_) : s.newest + 1)) return false;
-    const index_t slots = Policy::bounded ? capacity_ + 1 : 0;
-    if (s.positions.size() != tables() * slots) return false;
-    if (s.meta.size() != (Policy::has_meta ? shape_.lists * slots : 0)) return false;
-    for (index_t p : s.positions)
-      if (p < 0 || p > std::max<index_t>(s.newest, 0)) return false;
-    return s.store.holds(shape_, Policy::bounded ? slots : s.size);
+  void end_segment(context& ctx, state& s, const rope& turns) const noexcept {
+    if (Policy::bounded && grows()) cut(ctx, s, turns);
   }
 
  private:
-  static constexpr bool per_list = Policy::where == evict::scope::list;
-  index_t tables() const { return !Policy::bounded ? 0 : per_list ? shape_.lists : 1; }
-  index_t at(index_t table, index_t slot) const { return (per_list ? table : 0) * (capacity_ + 1) + slot; }
+  using layout::at;
+  using layout::capacity_;
+  using layout::now;
+  using layout::per_list;
+  using layout::query_memory;
+  using layout::resize;
+  using layout::rules_;
+  using layout::shape_;
+  using layout::slots_to_prepare;
+  using layout::tables;
 
-  // Mean attention over the query heads of the scope, entry by entry.
-  void receive(index_t table, mat_view<const T> P, row_view<T> received) const noexcept {
-    std::fill(received.begin(), received.end(), T(0));
-    if constexpr (Policy::reads_attention) {
-      const index_t heads = per_list ? P.rows() / shape_.lists : P.rows(), from = per_list ? table * heads : 0;
-      for (index_t h = 0; h < heads; ++h)
-        for (index_t i = 0; i < received.size(); ++i) received[i] += P[from + h][i];
-      for (T& r : received) r /= static_cast<T>(heads);
-    }
-  }
-  void remember(state& s, index_t table, row_view<const T> received) const noexcept {
-    if constexpr (Policy::has_meta)
-      for (index_t i = 0; i < received.size(); ++i)
-        s.meta[at(table, i)] = Policy::updated(s.meta[at(table, i)], received[i]);
-  }
-  // The slot of the lowest score; among equal scores the oldest entry.
-  index_t victim(const state& s, index_t table, row_view<const T> received) const noexcept {
-    const evict::moment now{s.newest, capacity_};
-    index_t worst = 0;
-    T lowest{};
-    for (index_t i = 0; i < s.size; ++i) {
-      const index_t position = s.positions[at(table, i)];
-      const T score = Policy::score(
-          evict::entry<T>{position, Policy::has_meta ? s.meta[at(table, i)] : T(0), received[i]}, now);
-      if (i == 0 || score < lowest || (score == lowest && position < s.positions[at(table, worst)])) {
-        worst = i;
-        lowest = score;
+  // Lets the entries of lowest score go until `capacity` are left. A context that is being prepared is led
+  // through it once with a full cache, for the scratch.
+  void cut(context& ctx, state& s, const rope& turns) const noexcept {
+    if constexpr (Policy::bounded) {
+      const bool rehearsal = ctx.preparing && !grows() && s.newest == 0;
+      const index_t n = rehearsal ? capacity_ + 1 : s.size, leaving = n - capacity_;
+      if (leaving <= 0) return;
+      context::frame scratch(ctx);
+      const auto scores = scratch.template row<T>(n);
+      const auto slots = scratch.template row<index_t>(n);
+      for (index_t table = 0; table < tables(); ++table) {
+        score(ctx, s, table, turns, scores);
+        const auto gone = lowest(s, table, scores, slots, leaving);
+        const index_t first_list = per_list ? table : 0, end = per_list ? table + 1 : shape_.lists;
+        for (index_t list = first_list; list < end; ++list) {
+          for (const index_t slot : gone)
+            if (ctx.on_eviction && !rehearsal) tell(ctx, s, list, slot, s.positions[at(s, table, slot)]);
+          if (rules_.merging != evict::merge::none) merge(ctx, s, list, n, gone, rehearsal);
+          if (!rehearsal)
+            close_ranks(n, gone, [&](index_t from, index_t to) { s.store.move(shape_, list, from, to); });
+        }
+        if (!rehearsal) {
+          close_ranks(s.positions, s, table, gone);
+          if constexpr (Policy::has_meta) close_ranks(s.meta, s, table, gone);
+        }
       }
+      if (!rehearsal) resize(s, capacity_);
     }
-    return worst;
   }
-  void drop(context& ctx, state& s, index_t table, index_t slot) const noexcept {
-    const index_t last = s.size - 1;
-    const index_t first_list = per_list ? table : 0, end = per_list ? table + 1 : shape_.lists;
-    for (index_t list = first_list; list < end; ++list) {
-      if (ctx.on_eviction) tell(ctx, s, list, slot, s.positions[at(table, slot)]);
-      s.store.move(shape_, list, last, slot);
+  // out [n]: the scores of slots [0, n). What is no number leaves first.
+  void score(context& ctx, const state& s, index_t table, const rope& turns, row_view<T> out) const noexcept {
+    const index_t n = out.size();
+    const evict::moment when = now(s, n);
+    if constexpr (evict::ScoresLists<Policy>) {
+      context::frame scratch(ctx);
+      const auto slots = scratch.template row<index_t>(n), positions = scratch.template row<index_t>(n);
+      const auto ranked = scratch.template row<T>(n);
+      sort(s, table, slots);
+      const auto rows = decoded(scratch, s, table, slots);
+      for (index_t i = 0; i < n; ++i) positions[i] = s.positions[at(s, table, slots[i])];
+      const index_t group = rules_.heads / shape_.lists;
+      const mat_view<const T> queries(s.queries.data() + table * group * query_memory(), group,
+                                      query_memory());
+      const mat_view<const T> keys(rows.keys.data(), n, rules_.d_head, rows.keys.stride());
+      Policy::score_list(ctx, evict::list_view<T>{positions, keys, rows.values, queries, turns}, when,
+                         ranked);
+      for (index_t i = 0; i < n; ++i) out[slots[i]] = ranked[i];
+    } else {
+      for (index_t i = 0; i < n; ++i)
+        out[i] = Policy::score(evict::entry<T>{s.positions[at(s, table, i)],
+                                               Policy::has_meta ? s.meta[at(s, table, i)] : T(0), table},
+                               when);
     }
-    s.positions[at(table, slot)] = s.positions[at(table, last)];
-    s.positions[at(table, last)] = 0;
-    if constexpr (Policy::has_meta) {
-      s.meta[at(table, slot)] = s.meta[at(table, last)];
-      s.meta[at(table, last)] = T(0);
+    for (T& x : out)
+      if (!(x == x)) x = -evict::keep_always<T>;
+  }
+  // The slots of the `leaving` lowest scores, ascending; among equal scores the oldest entries.
+  row_view<const index_t> lowest(const state& s, index_t table, row_view<const T> scores,
+                                 row_view<index_t> slots, index_t leaving) const noexcept {
+    const index_t* p = s.positions.data() + at(s, table, 0);
+    const auto sooner = [&](index_t a, index_t b) {
+      return scores[a] < scores[b] || (scores[a] == scores[b] && p[a] < p[b]);
+    };
+    std::iota(slots.begin(), slots.end(), index_t{0});
+    if (leaving == 1) {
+      slots[0] = *std::min_element(slots.begin(), slots.end(), sooner);
+    } else {
+      std::nth_element(slots.begin(), slots.begin() + leaving - 1, slots.end(), sooner);
+      std::sort(slots.begin(), slots.begin() + leaving);
     }
+    return slots.sub(0, leaving);
+  }
+
+  // f(from, to) for what moves into the slots that become free; where `to` is `from`, nothing does.
+  template <class F>
+  void close_ranks(index_t n, row_view<const index_t> gone, F&& f) const noexcept {
+    if (!grows()) return f(n - 1, gone[0]);
+    index_t to = gone[0], next = 0;
+    for (index_t from = to; from < n; ++from)
+      if (next < gone.size() && gone[next] == from)
+        ++next;
+      else
+        f(from, to++);
+    for (const index_t slot : gone)
+      if (slot >= n - gone.size()) f(slot, slot);
+  }
+  template <class E>
+  void close_ranks(buffer<E>& b, const state& s, index_t table, row_view<const index_t> gone) const noexcept {
+    E* x = b.data() + at(s, table, 0);
+    close_ranks(s.size, gone, [x](index_t from, index_t to) { x[to] = x[from]; });
+    std::fill_n(x + s.size - gone.size(), gone.size(), E{});
+  }
+
+  struct decoded_rows {
+    mat_view<T> keys, values;  // [n, d_key], [n, d_value]
+  };
+  decoded_rows decoded(context::frame& scratch, const state& s, index_t list,
+                       row_view<const index_t> slots) const noexcept {
+    const index_t n = slots.size();
+    const auto rows = s.store.rows(shape_, list, n);
+    const auto keys = scratch.template mat<T>(n, rows.width()),
+               values = scratch.template mat<T>(n, rows.width());
+    for (index_t i = 0; i < n; ++i) {
+      copy(rows.template key_row<simd::scalar>(slots[i], keys[i].data()), shape_.d_key, keys[i].data());
+      copy(rows.template value_row<simd::scalar>(slots[i], values[i].data()), shape_.d_value,
+           values[i].data());
+    }
+    return {{keys.data(), n, shape_.d_key, keys.stride()},
+            {values.data(), n, shape_.d_value, values.stride()}};
+  }
+  template <class E>
+  static void copy(const E* row, index_t d, E* to) noexcept {
+    if (row != to) std::copy_n(row, d, to);
+  }
+  void merge(context& ctx, state& s, index_t list, index_t n, row_view<const index_t> gone,
+             bool rehearsal) const noexcept {
+    context::frame scratch(ctx);
+    const auto slots = scratch.template row<index_t>(n);
+    std::iota(slots.begin(), slots.end(), index_t{0});
+    const auto rows = decoded(scratch, s, list, slots);
+    merge_entries(ctx, rules_.merging, rules_.d_head, rows.keys, rows.values, gone, [&](index_t i) {
+      if (!rehearsal) s.store.write(shape_, list, i, rows.keys[i].data(), rows.values[i].data());
+    });
   }
   void tell(context& ctx, const state& s, index_t list, index_t slot, index_t position) const noexcept {
     context::frame scratch(ctx);
     const auto rows = s.store.rows(shape_, list, s.size);
-    const auto key = scratch.template row<float>(rows.padded(shape_.d_key));
-    const auto value = scratch.template row<float>(rows.padded(shape_.d_value));
-    decode_row<Store::codec::type, simd::scalar>(rows.key(slot), key.size(), key.data());
-    decode_row<Store::codec::type, simd::scalar>(rows.value(slot), value.size(), value.data());
-    ctx.on_eviction->evicted(ctx.on_eviction->self, {Policy::name, list, position, key.sub(0, shape_.d_key),
+    const auto key = scratch.template row<float>(rows.width()),
+               value = scratch.template row<float>(rows.width());
+    copy(rows.template key_row<simd::scalar>(slot, key.data()), rules_.d_head, key.data());
+    copy(rows.template value_row<simd::scalar>(slot, value.data()), shape_.d_value, value.data());
+    ctx.on_eviction->evicted(ctx.on_eviction->self, {Policy::name, list, position, key.sub(0, rules_.d_head),
                                                      value.sub(0, shape_.d_value)});
   }
-
-  kv_shape shape_;
-  index_t capacity_ = 0;
 };
 
 }  // namespace mneme::inline MNEME_ABI

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// matrix_mixer: the base of memories whose past is a matrix per head, written by one rule of the recurrence family.
+// matrix_mixer: the base of memories whose past is a matrix per head, written by one rule of the recurrence
+// family.
 #pragma once
 #include "../../backend/cpu/recurrence.hpp"
 #include "mixer.hpp"
@@ -21,8 +22,8 @@ struct matrix_state {
 
 // A member M of the family with rule R writes, besides what a mixer writes,
 //   static matrix_shape shape(const config&)
-//   operands(ctx, scratch, lanes, X) -> recurrence_rows<T>, or a struct derived from it with what output wants:
-//       q of the packed outputs, all else of all packed rows
+//   operands(ctx, scratch, lanes, X) -> recurrence_rows<T>, or a struct derived from it that brings what
+//       output wants: q of the packed outputs, all else of all packed rows
 //   output(ctx, scratch, lanes, operands, X, o, Y): from o, of the packed outputs, to Y
 // and keeps its matrix as member S of its state.
 template <class M, class T, class Backend, rule R, class Config, class Params>
@@ -34,7 +35,8 @@ class matrix_mixer : public mixer<M, T, Backend, Config, Params> {
 
   // Projections read their weights once for all lanes; the recurrence goes lane by lane.
   template <class S>
-  void scan_many(context& ctx, std::span<const lane<S>> lanes, mat_view<const T> X, mat_view<T> Y) const noexcept {
+  void scan_many(context& ctx, std::span<const lane<S>> lanes, mat_view<const T> X,
+                 mat_view<T> Y) const noexcept {
     context::frame scratch(ctx);
     const M& self = static_cast<const M&>(*this);
     const matrix_shape shape = M::shape(this->config_);
@@ -54,7 +56,8 @@ class matrix_mixer : public mixer<M, T, Backend, Config, Params> {
 
  private:
   // Tokens [from, to), outputs [out, end).
-  static recurrence_rows<T> part(const recurrence_rows<T>& in, index_t from, index_t to, index_t out, index_t end) {
+  static recurrence_rows<T> part(const recurrence_rows<T>& in, index_t from, index_t to, index_t out,
+                                 index_t end) {
     const auto rows = [&](mat_view<const T> X) { return X.cols() > 0 ? X.range(from, to) : X; };
     return {.q = in.q.range(out, end),
             .k = rows(in.k),

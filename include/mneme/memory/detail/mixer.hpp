@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // mixer: the base of memories with projections, from d_model to d_model.
 #pragma once
-#include "../../core/lane_wise.hpp"
 #include "../../backend/dispatch.hpp"
+#include "../../core/lane_wise.hpp"
 #include "../../math/tensor_plan.hpp"
 #include "../../op/matmul.hpp"
 
@@ -21,8 +21,8 @@ mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_
 //   static config resolved(config)                         zeros replaced by their meaning
 //   static tensor_plan<params> tensors(const config&)      of a resolved config
 //   state, init, scan_many
-// and takes over the constructors. One that derives tables from its tensors has constructors of its own, and offers its
-// weights read-only.
+// and takes over the constructors. One that derives tables from its tensors has constructors of its own, and
+// offers its weights read-only.
 template <class M, class T, class Backend, class Config, class Params>
 class mixer : public lane_wise<M, T> {
  public:
@@ -44,7 +44,8 @@ class mixer : public lane_wise<M, T> {
  protected:
   using arch = typename arch_of<Backend>::type;
 
-  static mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_view<const T> X) noexcept {
+  static mat_view<T> project(context& ctx, context::frame& scratch, const weight& W,
+                             mat_view<const T> X) noexcept {
     return detail::project<Backend, T>(ctx, scratch, W, X);
   }
 

@@ -12,7 +12,8 @@ template <class T>
 class softplus_decay {
  public:
   softplus_decay() = default;
-  softplus_decay(const weight& A_log, const weight& dt_bias) : A_(weight::zeros<T>(dt_bias.size())), dt_bias_(decoded<T>(dt_bias)) {
+  softplus_decay(const weight& A_log, const weight& dt_bias)
+      : A_(weight::zeros<T>(dt_bias.size())), dt_bias_(decoded<T>(dt_bias)) {
     const weight logs = decoded<T>(A_log);
     const index_t share = dt_bias.size() / logs.size();
     for (index_t i = 0; i < A_.size(); ++i) edit<T>(A_)[i] = -std::exp(data<T>(logs)[i / share]);

@@ -103,8 +103,8 @@ TEST_CASE("states and weights of a stack are visited by number") {
 
   auto plain = stack(std::vector<linear<float>>(3, linear<float>({.d_in = 2, .d_out = 2})));
   auto plain_weights = plain.weights();
-  CHECK(leaf_paths(plain_weights) == std::vector<std::string>{"0.weight", "0.bias", "1.weight", "1.bias",
-                                                              "2.weight", "2.bias"});
+  CHECK(leaf_paths(plain_weights) ==
+        std::vector<std::string>{"0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias"});
   const auto& read = plain;
   auto seen = read.weights();
   visit_fields([](const field_path&, const weight&) {}, seen);
