@@ -95,7 +95,8 @@ demo() {
     build demo
     text=/usr/share/common-licenses/GPL-3
     [ -f $text ] || text=LICENSE
-    build/demo/examples/mneme-stream --model "$model" --text $text --tokens 1024 \
+    # Threads that wait spin only briefly: on a machine with other work, a spinning one takes the core of the worker.
+    GOMP_SPINCOUNT=5000 build/demo/examples/mneme-stream --model "$model" --text $text --tokens 1024 \
       --policy full,window,sinks,h2o,tova --capacity 256 --threads "$jobs" --plot stream.svg
     say "stream.svg shows quality and bytes against position"
   else

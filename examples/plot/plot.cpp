@@ -18,8 +18,7 @@ std::string script_of(const std::string& path, const std::vector<panel>& panels)
   std::ostringstream s;
   s.precision(12);
   s << "set terminal svg size " << 520 * panels.size() << ",400 noenhanced background 'white'\nset output "
-    << quoted(path) << "\nset multiplot layout 1," << panels.size()
-    << "\nset grid\nset key below\nset offsets graph 0.05, 0.05, 0.05, 0.05\n";
+    << quoted(path) << "\nset multiplot layout 1," << panels.size() << "\nset grid\nset key below\n";
   int block = 0;
   for (const panel& p : panels) {
     std::string plots;
@@ -33,7 +32,10 @@ std::string script_of(const std::string& path, const std::vector<panel>& panels)
                (mark ? " with points pt 7 title " : " with lines lw 2 title ") + quoted(l.name);
     }
     s << "set title " << quoted(p.title) << "\nset xlabel " << quoted(p.x_label) << "\nset ylabel "
-      << quoted(p.y_label) << (p.log_y ? "\nset logscale y\n" : "\nunset logscale y\n") << plots << '\n';
+      << quoted(p.y_label)
+      << (p.log_y ? "\nunset offsets\nset logscale y\n"
+                  : "\nunset logscale y\nset offsets graph 0.05, 0.05, 0.05, 0.05\n")
+      << plots << '\n';
   }
   return s.str();
 }
@@ -42,7 +44,7 @@ std::string script_of(const std::string& path, const std::vector<panel>& panels)
 
 void write_svg(const std::string& path, const std::vector<panel>& panels) {
   const std::string script = script_of(path, panels);
-  std::FILE* gnuplot = popen("gnuplot", "w");
+  std::FILE* gnuplot = popen("gnuplot >/dev/null", "w");
   const bool written = gnuplot && std::fwrite(script.data(), 1, script.size(), gnuplot) == script.size();
   if (!gnuplot || pclose(gnuplot) != 0 || !written)
     throw std::runtime_error(path + ": cannot be drawn: gnuplot is missing (Debian: gnuplot-nox) or failed");
