@@ -59,6 +59,7 @@
 #include "memory/mamba2.hpp"
 #include "memory/memory_plus.hpp"
 #include "memory/min_gru.hpp"
+#include "memory/mlstm.hpp"
 #include "memory/peer.hpp"
 #include "memory/product_key.hpp"
 #include "memory/retention.hpp"

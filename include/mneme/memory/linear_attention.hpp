@@ -3,6 +3,7 @@
 #include "../backend/cpu/matmul.hpp"
 #include "../math/feature_map.hpp"
 #include "detail/matrix_mixer.hpp"
+#include "detail/normaliser.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -120,31 +121,20 @@ class linear_attention
     });
     rows in{{.q = q, .k = k, .v = v},
             scratch.template mat<T>(q.rows(), config_.normalise ? config_.heads : 0)};
-    if (config_.normalise)
+    if (config_.normalise) {
       for_lanes(all, [&](const auto& l, index_t row, index_t out) {
-        for (index_t t = 0; t < l.rows; ++t) {
-          axpy<arch>(k.cols(), T(1), k[row + t].data(), l.state->z.data());
-          if (const index_t i = t - (l.rows - l.outs); i >= 0)
-            sum_weights(q[out + i], l.state->z, in.weight_sums[out + i]);
-        }
+        detail::run_normaliser<arch, T>(l.state->z.data(), q.range(out, out + l.outs),
+                                        k.range(row, row + l.rows), {},
+                                        in.weight_sums.range(out, out + l.outs));
       });
+      map_rows<arch>(in.weight_sums,
+                     [epsilon = static_cast<T>(config_.epsilon)]<class P>(P a) { return a + P(epsilon); });
+    }
     return in;
-  }
-  void sum_weights(row_view<const T> q, const buffer<T>& z, row_view<T> sums) const noexcept {
-    const index_t K = config_.head_dim_k;
-    for (index_t h = 0; h < sums.size(); ++h)
-      sums[h] = dot<arch>(K, q.data() + h * K, z.data() + h * K) + static_cast<T>(config_.epsilon);
   }
   void output(context& ctx, context::frame&, lanes, const rows& in, mat_view<const T>, mat_view<T> o,
               mat_view<T> Y) const noexcept {
-    const index_t V = config_.head_dim_v;
-    if (config_.normalise)
-      for (index_t r = 0; r < o.rows(); ++r)
-        for (index_t h = 0; h < config_.heads; ++h) {
-          T* const of_head = o[r].data() + h * V;
-          map_row<arch>(V, of_head, of_head,
-                        [sum = in.weight_sums[r][h]]<class P>(P a) { return a / P(sum); });
-        }
+    if (config_.normalise) detail::divide_heads<arch, T>(in.weight_sums, o);
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, o, Y);
   }
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the time mixings of RWKV share beside the token shift: their state, the bonus, the group norm, tables.
+// What the time mixings of RWKV share beside the token shift: their state, the bonus, tables.
 #pragma once
 #include "../../math/decode.hpp"
+#include "group_norm.hpp"
 #include "matrix_mixer.hpp"
 #include "token_shift.hpp"
 
@@ -31,18 +32,6 @@ start along(index_t n, F&& f) {
   };
 }
 
-// f folded over [0, n): f.template operator()<P>(i, sum of the packs so far).
-template <class T, class Arch, class F>
-T fold(index_t n, F&& f) {
-  using P = simd::pack<T, Arch>;
-  P partial(T(0));
-  index_t i = 0;
-  for (; i + simd::width<P> <= n; i += simd::width<P>) partial = f.template operator()<P>(i, partial);
-  T sum = simd::sum(partial);
-  for (; i < n; ++i) sum = f.template operator()<T>(i, sum);
-  return sum;
-}
-
 // What the current token says about itself beside the state:  o += (sum_i r_i u_i k_i) v, per head.
 // r, k, v, o [rows, heads N]; u [heads, N], a table of T.
 template <class Arch, class T>
@@ -56,29 +45,6 @@ void add_bonus(index_t heads, const weight& u, mat_view<const T> R, mat_view<con
         return simd::fma(simd::load<P>(r + i) * simd::load<P>(of_head + i), simd::load<P>(k + i), sum);
       });
       axpy<Arch>(width, bonus, V[t].data() + h * width, O[t].data() + h * width);
-    }
-}
-
-// x <- (x - mean) / sqrt(var + epsilon) w + b, mean and variance of each head; w, b [heads N], tables of T.
-template <class Arch, class T>
-void group_norm(index_t heads, double epsilon, const weight& w, const weight& b, mat_view<T> X) noexcept {
-  const index_t N = X.cols() / heads;
-  const T count = static_cast<T>(N);
-  for (index_t r = 0; r < X.rows(); ++r)
-    for (index_t h = 0; h < heads; ++h) {
-      T* const x = X[r].data() + h * N;
-      const T *gain = data<T>(w) + h * N, *offset = data<T>(b) + h * N;
-      const T mean =
-          fold<T, Arch>(N, [&]<class P>(index_t i, P sum) { return sum + simd::load<P>(x + i); }) / count;
-      const T squares = fold<T, Arch>(N, [&]<class P>(index_t i, P sum) {
-        const P centred = simd::load<P>(x + i) - P(mean);
-        return simd::fma(centred, centred, sum);
-      });
-      const T scale = T(1) / simd::sqrt(squares / count + static_cast<T>(epsilon));
-      for_packs<T, Arch>(N, [&]<class P>(index_t i) {
-        const P normal = (simd::load<P>(x + i) - P(mean)) * P(scale);
-        simd::store(x + i, simd::fma(normal, simd::load<P>(gain + i), simd::load<P>(offset + i)));
-      });
     }
 }
 
