@@ -55,7 +55,8 @@ findings l07_reference(const any_subject& s) {
       tolerance allowed = e.tolerance(t + 1);
       for (std::size_t i = 0; i < std::size(moved); ++i)
         furthest = std::max(furthest, apart(z, moved[i].steps(off[i].view().range(t, t + 1))));
-      if (another_choice(furthest, z, allowed.eps)) break;  // a tie: roundings decide, and two histories go on
+      // A tie: roundings decide, and two histories go on.
+      if (another_choice(furthest, z, allowed.eps)) break;
       allowed.moved = furthest;
       e.no_difference(difference<T, double>(Y.view().range(t, t + 1), z, allowed), at("scan, token "));
       e.no_difference(difference<T, double>(y, z, allowed), at("step, token "));

@@ -27,9 +27,11 @@ class embedding : public row_wise<embedding<T, Backend>, T, token_id> {
   using params = embedding_params;
   static constexpr bool row_stable = true;
 
-  explicit embedding(config c, std::uint64_t seed = 0) : embedding(c, tensors(checked(c)).seeded(seed)) {}
+  explicit embedding(config c, std::uint64_t seed = 0)
+      : embedding(c, tensors(checked_config<embedding>(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  embedding(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
+  embedding(config c, params p)
+      : config_(checked_config<embedding>(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.vocabulary < 1 || c.d_model < 1)
       return message("embedding: vocabulary is ", c.vocabulary, " and d_model is ", c.d_model,
@@ -71,11 +73,6 @@ class embedding : public row_wise<embedding<T, Backend>, T, token_id> {
   }
 
  private:
-  static config checked(const config& c) {
-    check(c).or_fail();
-    return c;
-  }
-
   config config_;
   params params_;
 };

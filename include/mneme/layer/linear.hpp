@@ -31,9 +31,11 @@ class linear : public row_wise<linear<T, Backend>, T> {
   using params = linear_params;
   static constexpr bool row_stable = true;
 
-  explicit linear(config c, std::uint64_t seed = 0) : linear(c, tensors(checked(c)).seeded(seed)) {}
+  explicit linear(config c, std::uint64_t seed = 0)
+      : linear(c, tensors(checked_config<linear>(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  linear(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
+  linear(config c, params p)
+      : config_(checked_config<linear>(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_in < 1 || c.d_out < 1)
       return message("linear: d_in is ", c.d_in, " and d_out is ", c.d_out, ", expected at least 1");
@@ -70,11 +72,6 @@ class linear : public row_wise<linear<T, Backend>, T> {
   }
 
  private:
-  static config checked(const config& c) {
-    check(c).or_fail();
-    return c;
-  }
-
   config config_;
   params params_;
 };

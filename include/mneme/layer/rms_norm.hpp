@@ -27,9 +27,11 @@ class rms_norm : public row_wise<rms_norm<T, Backend>, T> {
   using params = rms_norm_params;
   static constexpr bool row_stable = true;
 
-  explicit rms_norm(config c, std::uint64_t seed = 0) : rms_norm(c, tensors(checked(c)).seeded(seed)) {}
+  explicit rms_norm(config c, std::uint64_t seed = 0)
+      : rms_norm(c, tensors(checked_config<rms_norm>(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  rms_norm(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
+  rms_norm(config c, params p)
+      : config_(checked_config<rms_norm>(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_model < 1) return message("rms_norm: d_model is ", c.d_model, ", expected at least 1");
     if (!(c.epsilon >= 0)) return message("rms_norm: epsilon is ", c.epsilon, ", expected at least 0");
@@ -57,11 +59,6 @@ class rms_norm : public row_wise<rms_norm<T, Backend>, T> {
   }
 
  private:
-  static config checked(const config& c) {
-    check(c).or_fail();
-    return c;
-  }
-
   config config_;
   params params_;
 };

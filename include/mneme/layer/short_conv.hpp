@@ -42,9 +42,11 @@ class short_conv {
     static constexpr void fields(auto&& f, auto&... s) { f("conv", s.conv...); }
   };
 
-  explicit short_conv(config c, std::uint64_t seed = 0) : short_conv(c, tensors(checked(c)).seeded(seed)) {}
+  explicit short_conv(config c, std::uint64_t seed = 0)
+      : short_conv(c, tensors(checked_config<short_conv>(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  short_conv(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {
+  short_conv(config c, params p)
+      : config_(checked_config<short_conv>(c)), params_(tensors(c).checked(std::move(p))) {
     taps_ = transposed<T>(decoded<T>(params_.weight));
     if (c.bias) bias_ = decoded<T>(params_.bias);
   }
@@ -92,11 +94,6 @@ class short_conv {
   }
 
  private:
-  static config checked(const config& c) {
-    check(c).or_fail();
-    return c;
-  }
-
   config config_;
   params params_;
   weight taps_, bias_;  // [width, channels] and [channels], of T

@@ -32,9 +32,11 @@ class swiglu : public row_wise<swiglu<T, Backend>, T> {
   using params = swiglu_params;
   static constexpr bool row_stable = true;
 
-  explicit swiglu(config c, std::uint64_t seed = 0) : swiglu(c, tensors(checked(c)).seeded(seed)) {}
+  explicit swiglu(config c, std::uint64_t seed = 0)
+      : swiglu(c, tensors(checked_config<swiglu>(c)).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  swiglu(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
+  swiglu(config c, params p)
+      : config_(checked_config<swiglu>(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_model < 1 || c.d_hidden < 1)
       return message("swiglu: d_model is ", c.d_model, " and d_hidden is ", c.d_hidden,
@@ -76,11 +78,6 @@ class swiglu : public row_wise<swiglu<T, Backend>, T> {
   }
 
  private:
-  static config checked(const config& c) {
-    check(c).or_fail();
-    return c;
-  }
-
   config config_;
   params params_;
 };

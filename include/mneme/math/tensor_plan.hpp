@@ -9,6 +9,13 @@
 
 namespace mneme::inline MNEME_ABI {
 
+// The config itself, as a constructor begins. Fails where M::check finds something wrong with it.
+template <class M>
+typename M::config checked_config(const typename M::config& c) {
+  M::check(c).or_fail();
+  return c;
+}
+
 // How a seeded tensor starts: element i, in row-major order, drawn from a stream of its own.
 using start = std::function<double(random_stream& draw, index_t i)>;
 namespace starts {

@@ -63,7 +63,7 @@ class delta_net : public detail::matrix_mixer<delta_net<T, Backend>, T, Backend,
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::delta_state<T>;
+  using state = detail::conv_state<T>;
   using base::base;
   // Read only: the kernels read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }

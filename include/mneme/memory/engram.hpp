@@ -84,11 +84,14 @@ class engram : public lane_wise<engram<T, Backend>, T, token_id> {
     }
   };
 
-  explicit engram(config c, std::uint64_t seed = 0) : config_(checked(c)), params_(tensors(c).seeded(seed)) {
+  explicit engram(config c, std::uint64_t seed = 0)
+      : config_(checked_config<engram>(c)), params_(tensors(c).seeded(seed)) {
     derive();
   }
   // Fails if a tensor has another shape than the config asks for.
-  engram(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) { derive(); }
+  engram(config c, params p) : config_(checked_config<engram>(c)), params_(tensors(c).checked(std::move(p))) {
+    derive();
+  }
   static status check(const config& c) {
     if (c.d_model < 1 || c.vocabulary < 1 || c.n_head_per_ngram < 1 || c.kernel_size < 1 || c.layer < 0)
       return message("engram: d_model is ", c.d_model, ", vocabulary is ", c.vocabulary,
@@ -182,10 +185,6 @@ class engram : public lane_wise<engram<T, Backend>, T, token_id> {
  private:
   using arch = typename arch_of<Backend>::type;
 
-  static config checked(const config& c) {
-    check(c).or_fail();
-    return c;
-  }
   void derive() {
     hash_ = detail::make_ngram_hash(config_);
     taps_ = transposed<T>(decoded<T>(params_.conv));

@@ -116,9 +116,7 @@ class gla : public detail::matrix_mixer<gla<T, Backend>, T, Backend, rules::gla,
   recurrence_rows<T> operands(context& ctx, context::frame& scratch, lanes all,
                               mat_view<const T> X) const noexcept {
     const auto q = project(ctx, scratch, params_.q_proj, needed(scratch, all, X));
-    map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
-      return a * P(scale);
-    });
+    detail::scale_queries<arch>(q, config_.head_dim_k);
     const auto alpha =
         project(ctx, scratch, params_.gk_proj_up, project(ctx, scratch, params_.gk_proj_down, X));
     add_bias<arch>(ctx, params_.gk_proj_bias, alpha);

@@ -75,25 +75,12 @@ class kda : public detail::matrix_mixer<kda<T, Backend>, T, Backend, rules::kda,
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::delta_state<T>;
+  using state = detail::conv_state<T>;
   using base::base;
   // Read only: the kernels read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }
 
-  static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.value_heads < 0 || c.head_dim_k < 0 || c.head_dim_v < 0 ||
-        c.conv_size < 1)
-      return message("kda: d_model is ", c.d_model, ", heads is ", c.heads, ", value_heads is ",
-                     c.value_heads, ", head_dim_k is ", c.head_dim_k, ", head_dim_v is ", c.head_dim_v,
-                     ", conv_size is ", c.conv_size, ", expected positive sizes");
-    if (c.value_heads % c.heads != 0)
-      return message("kda: value_heads is ", c.value_heads, ", expected a multiple of heads, ", c.heads);
-    if (c.head_dim_k == 0 && c.d_model % c.heads != 0)
-      return message("kda: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or an explicit head_dim_k");
-    if (!(c.epsilon >= 0)) return message("kda: epsilon is ", c.epsilon, ", expected at least 0");
-    return {};
-  }
+  static status check(const config& c) { return projection::check_grouped("kda", c); }
   static config resolved(config c) {
     if (c.value_heads == 0) c.value_heads = c.heads;
     if (c.head_dim_k == 0) c.head_dim_k = c.d_model / c.heads;
@@ -151,13 +138,7 @@ class kda : public detail::matrix_mixer<kda<T, Backend>, T, Backend, rules::kda,
     const auto gate = project(ctx, scratch, params_.g_proj_up,
                               project(ctx, scratch, params_.g_proj_down, needed(scratch, all, X)));
     add_bias<arch>(ctx, params_.g_proj_bias, gate);
-    for (index_t r = 0; r < gate.rows(); ++r) {
-      const T* g = gate[r].data();
-      T* const y = normed[r].data();
-      for_packs<T, arch>(gate.cols(), [&]<class P>(index_t i) {
-        simd::store(y + i, simd::load<P>(y + i) * sigmoid(simd::load<P>(g + i)));
-      });
-    }
+    detail::sigmoid_gate<arch, T>(gate, normed, normed);
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, normed, Y);
   }
 

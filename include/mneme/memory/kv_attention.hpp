@@ -10,6 +10,7 @@
 #include "../store/contiguous.hpp"
 #include "detail/kv_cache.hpp"
 #include "detail/kv_turned.hpp"
+#include "detail/mixer.hpp"
 
 namespace mneme::inline MNEME_ABI {
 
@@ -164,8 +165,9 @@ class kv_attention {
   void scan_many(context& ctx, std::span<const lane<state>> lanes, mat_view<const T> X,
                  mat_view<T> Y) const noexcept {
     context::frame scratch(ctx);
-    const auto Q = project(ctx, scratch, params_.q_proj, X), K = project(ctx, scratch, params_.k_proj, X),
-               V = project(ctx, scratch, params_.v_proj, X);
+    const auto Q = detail::project<Backend, T>(ctx, scratch, params_.q_proj, X),
+               K = detail::project<Backend, T>(ctx, scratch, params_.k_proj, X),
+               V = detail::project<Backend, T>(ctx, scratch, params_.v_proj, X);
     const auto O = scratch.template mat<T>(Y.rows(), Q.cols());
     const auto unread = scratch.template mat<T>(1, Q.cols());
     index_t x = 0, y = 0;
@@ -180,7 +182,7 @@ class kv_attention {
   // Attends as the next token would, without appending it.
   void read(context& ctx, const state& s, row_view<const T> x, row_view<T> y) const noexcept {
     context::frame scratch(ctx);
-    const auto Q = project(ctx, scratch, params_.q_proj, mat_view<const T>(x));
+    const auto Q = detail::project<Backend, T>(ctx, scratch, params_.q_proj, mat_view<const T>(x));
     const auto O = scratch.template mat<T>(1, Q.cols());
     const index_t here = by_rank() ? s.size : s.newest + 1;
     turn(ctx, here, Q[0]);
@@ -228,12 +230,6 @@ class kv_attention {
   bool counted() const { return Policy::bounded && config_.merging == evict::merge::counted; }
   // Keys stored as they are; where nothing leaves, the place in the cache is that in the stream.
   bool by_rank() const { return Policy::bounded && config_.positions == kv_positions::cache; }
-  mat_view<T> project(context& ctx, context::frame& scratch, const weight& w,
-                      mat_view<const T> X) const noexcept {
-    const auto Y = scratch.template mat<T>(X.rows(), w.rows());
-    kernel<matmul, Backend>::template run<T>(ctx, w, X, Y);
-    return Y;
-  }
   // Turns every head of a row to a position.
   void turn(context& ctx, index_t position, row_view<T> row) const noexcept {
     if (rope_.pairs() == 0) return;

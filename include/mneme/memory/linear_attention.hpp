@@ -116,9 +116,7 @@ class linear_attention
                k = project(ctx, scratch, params_.k_proj, X), v = project(ctx, scratch, params_.v_proj, X);
     for (index_t r = 0; r < q.rows(); ++r) apply<arch>(config_.features, q[r]);
     for (index_t r = 0; r < k.rows(); ++r) apply<arch>(config_.features, k[r]);
-    map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
-      return a * P(scale);
-    });
+    detail::scale_queries<arch>(q, config_.head_dim_k);
     rows in{{.q = q, .k = k, .v = v},
             scratch.template mat<T>(q.rows(), config_.normalise ? config_.heads : 0)};
     if (config_.normalise) {

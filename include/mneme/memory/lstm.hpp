@@ -51,9 +51,10 @@ class lstm {
   using state = lstm_state<T>;
   static constexpr bool row_stable = true;
 
-  explicit lstm(config c, std::uint64_t seed = 0) : config_(checked(c)), params_(tensors(c).seeded(seed)) {}
+  explicit lstm(config c, std::uint64_t seed = 0)
+      : config_(checked_config<lstm>(c)), params_(tensors(c).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  lstm(config c, params p) : config_(checked(c)), params_(tensors(c).checked(std::move(p))) {}
+  lstm(config c, params p) : config_(checked_config<lstm>(c)), params_(tensors(c).checked(std::move(p))) {}
   static status check(const config& c) {
     if (c.d_in < 1 || c.d_hidden < 1)
       return message("lstm: d_in is ", c.d_in, " and d_hidden is ", c.d_hidden, ", expected at least 1");
@@ -124,10 +125,6 @@ class lstm {
   }
 
  private:
-  static config checked(const config& c) {
-    check(c).or_fail();
-    return c;
-  }
   void project(context& ctx, mat_view<const T> X, mat_view<T> P) const noexcept {
     using arch = typename arch_of<Backend>::type;
     kernel<matmul, Backend>::template run<T>(ctx, params_.weight_ih, X, P);

@@ -153,9 +153,7 @@ class mlstm
                alpha = gate(ctx, scratch, params_.fgate_preact, params_.fgate_preact_bias, X),
                scales = scratch.template mat<T>(q.rows(), config_.heads),
                divisors = scratch.template mat<T>(q.rows(), config_.heads);
-    map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
-      return a * P(scale);
-    });
+    detail::scale_queries<arch>(q, config_.head_dim_k);
     for_lanes(all, [&](const auto& l, index_t row, index_t out) {
       for (index_t t = 0; t < l.rows; ++t) {
         stabilise(l.state->m.data(), write[row + t], alpha[row + t]);
@@ -210,10 +208,7 @@ class mlstm
     detail::divide_heads<arch, T>(in.divisors, h);
     detail::group_norm<arch>(config_.heads, config_.epsilon, norm_, {}, h);
     const auto open = project(ctx, scratch, params_.ogate_preact, needed(scratch, all, X));
-    for (index_t r = 0; r < open.rows(); ++r)
-      for_packs<T, arch>(open.cols(), [g = open[r].data(), y = h[r].data()]<class P>(index_t i) {
-        simd::store(y + i, simd::load<P>(y + i) * sigmoid(simd::load<P>(g + i)));
-      });
+    detail::sigmoid_gate<arch, T>(open, h, h);
     kernel<matmul, Backend>::template run<T>(ctx, params_.out_proj, h, Y);
   }
 

@@ -125,9 +125,7 @@ class retention : public detail::matrix_mixer<retention<T, Backend>, T, Backend,
     const auto q = project(ctx, scratch, params_.q_proj, needed(scratch, all, X)),
                k = project(ctx, scratch, params_.k_proj, X), v = project(ctx, scratch, params_.v_proj, X),
                gamma = scratch.template mat<T>(X.rows(), config_.heads);
-    map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
-      return a * P(scale);
-    });
+    detail::scale_queries<arch>(q, config_.head_dim_k);
     const auto angles = scratch.template row<T>(2 * rope_.pairs());
     for_lanes(all, [&](const auto& l, index_t row, index_t out) {
       for (index_t t = 0; t < l.rows; ++t) {

@@ -145,12 +145,7 @@ class s4d : public detail::mixer<s4d<T, Backend>, T, Backend, s4d_config, s4d_pa
       for (T& v : s[t]) v *= T(0.5) * std::erfc(v * T(-std::numbers::sqrt2 / 2));  // gelu
     const auto both = base::project(ctx, scratch, mix_, s);
     add_bias<arch>(ctx, params_.output_bias, both);
-    for (index_t t = 0; t < Y.rows(); ++t) {
-      const T* const v = both[t].data();
-      for_packs<T, arch>(D, [&, y = Y[t].data()]<class P>(index_t d) {
-        simd::store(y + d, simd::load<P>(v + d) * sigmoid(simd::load<P>(v + D + d)));
-      });
-    }
+    detail::sigmoid_gate<arch, T>(both.columns(D, D), both.columns(0, D), Y);
   }
 
   static std::vector<config> samples() {

@@ -68,19 +68,7 @@ class simple_gla : public detail::matrix_mixer<simple_gla<T, Backend>, T, Backen
  public:
   using base::base;
   using typename base::config, typename base::params;
-
-  struct state {
-    buffer<T> q_conv, k_conv,
-        v_conv;   // [conv_size - 1, channels]: last projected rows, oldest first; or empty
-    buffer<T> S;  // [H, K, V]
-    friend bool operator==(const state&, const state&) = default;
-    static constexpr void fields(auto&& f, auto&... s) {
-      f("q_conv", s.q_conv...);
-      f("k_conv", s.k_conv...);
-      f("v_conv", s.v_conv...);
-      f("state", s.S...);
-    }
-  };
+  using state = detail::conv_state<T>;
 
   // Read only: the convolutions read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }
@@ -125,10 +113,7 @@ class simple_gla : public detail::matrix_mixer<simple_gla<T, Backend>, T, Backen
     return t;
   }
   state init(place where = {}) const {
-    const index_t past = config_.use_short_conv ? config_.conv_size - 1 : 0;
-    const index_t HK = config_.heads * config_.head_dim_k, HV = config_.heads * config_.head_dim_v;
-    const auto zeros = [where](index_t n) { return buffer<T>(n, T(0), where); };
-    return {zeros(past * HK), zeros(past * HK), zeros(past * HV), base::empty_matrix(shape(config_), where)};
+    return state::empty(config_.use_short_conv ? config_.conv_size - 1 : 0, shape(config_), where);
   }
 
   static std::vector<config> samples() {
@@ -148,9 +133,7 @@ class simple_gla : public detail::matrix_mixer<simple_gla<T, Backend>, T, Backen
                k = k_.run(ctx, scratch, params_.k_proj, all, &state::k_conv, X, false),
                v = v_.run(ctx, scratch, params_.v_proj, all, &state::v_conv, X, false),
                alpha = project(ctx, scratch, params_.gk_proj, X);
-    map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
-      return a * P(scale);
-    });
+    detail::scale_queries<arch>(q, config_.head_dim_k);
     add_bias<arch>(ctx, params_.gk_proj_bias, alpha);
     map_rows<arch>(alpha, [rate = T(-1) / static_cast<T>(config_.gate_normaliser)]<class P>(P a) {
       return exp(softplus(P(0) - a) * P(rate));

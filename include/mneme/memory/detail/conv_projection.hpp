@@ -3,9 +3,28 @@
 #pragma once
 #include "../../layer/short_conv.hpp"
 #include "../../math/feature_map.hpp"
-#include "mixer.hpp"
+#include "matrix_mixer.hpp"
 
 namespace mneme::inline MNEME_ABI::detail {
+
+// The state of members whose queries, keys and values go through convolutions.
+template <class T>
+struct conv_state {
+  buffer<T> q_conv, k_conv, v_conv;  // [past, channels]: last projected rows, oldest first; or empty
+  buffer<T> S;                       // [heads, K, V]
+  friend bool operator==(const conv_state&, const conv_state&) = default;
+  static constexpr void fields(auto&& f, auto&... s) {
+    f("q_conv", s.q_conv...);
+    f("k_conv", s.k_conv...);
+    f("v_conv", s.v_conv...);
+    f("state", s.S...);
+  }
+  static conv_state empty(index_t past, const matrix_shape& s, place where) {
+    const auto zeros = [where](index_t n) { return buffer<T>(n, T(0), where); };
+    return {zeros(past * s.key_heads * s.K), zeros(past * s.key_heads * s.K), zeros(past * s.heads * s.V),
+            zeros(s.heads * s.K * s.V)};
+  }
+};
 
 // silu(conv(W x)), or silu(W x) where there are no taps; or either without its silu.
 template <class T, class Backend>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// delta_projection: queries, keys, values and write strengths of delta rules, and the state behind them.
+// delta_projection: queries, keys, values and write strengths of delta rules.
 #pragma once
 #include "../../backend/cpu/matmul.hpp"
 #include "../../backend/cpu/rms_norm.hpp"
@@ -8,19 +8,6 @@
 #include "matrix_mixer.hpp"
 
 namespace mneme::inline MNEME_ABI::detail {
-
-template <class T>
-struct delta_state {
-  buffer<T> q_conv, k_conv, v_conv;  // [conv_size - 1, channels]: last projected rows, oldest first; or empty
-  buffer<T> S;                       // [Hv, K, V]
-  friend bool operator==(const delta_state&, const delta_state&) = default;
-  static constexpr void fields(auto&& f, auto&... s) {
-    f("q_conv", s.q_conv...);
-    f("k_conv", s.k_conv...);
-    f("v_conv", s.v_conv...);
-    f("state", s.S...);
-  }
-};
 
 //   q, k, v = silu(conv(W_q x)), silu(conv(W_k x)), silu(conv(W_v x)), each with its own short convolution
 //   per head: k <- k / |k|, q <- q / |q| / sqrt(K);  beta = sigmoid(W_b x), twice that if allow_neg_eigval
@@ -45,18 +32,30 @@ class delta_projection {
     t.add(&Params::k_conv1d, {q, 1, c.conv_size});
     t.add(&Params::v_conv1d, {v, 1, c.conv_size});
   }
-  static delta_state<T> empty(const Config& c, const matrix_shape& s, place where) {
-    const index_t past = c.use_short_conv ? c.conv_size - 1 : 0;
-    const auto zeros = [where](index_t n) { return buffer<T>(n, T(0), where); };
-    return {zeros(past * s.key_heads * s.K), zeros(past * s.key_heads * s.K), zeros(past * s.heads * s.V),
-            zeros(s.heads * s.K * s.V)};
+  static conv_state<T> empty(const Config& c, const matrix_shape& s, place where) {
+    return conv_state<T>::empty(c.use_short_conv ? c.conv_size - 1 : 0, s, where);
+  }
+  // What is wrong with the config of a member whose value heads share key heads.
+  static status check_grouped(const char* member, const Config& c) {
+    if (c.d_model < 1 || c.heads < 1 || c.value_heads < 0 || c.head_dim_k < 0 || c.head_dim_v < 0 ||
+        c.conv_size < 1)
+      return message(member, ": d_model is ", c.d_model, ", heads is ", c.heads, ", value_heads is ",
+                     c.value_heads, ", head_dim_k is ", c.head_dim_k, ", head_dim_v is ", c.head_dim_v,
+                     ", conv_size is ", c.conv_size, ", expected positive sizes");
+    if (c.value_heads % c.heads != 0)
+      return message(member, ": value_heads is ", c.value_heads, ", expected a multiple of heads, ", c.heads);
+    if (c.head_dim_k == 0 && c.d_model % c.heads != 0)
+      return message(member, ": d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
+                     ", or an explicit head_dim_k");
+    if (!(c.epsilon >= 0)) return message(member, ": epsilon is ", c.epsilon, ", expected at least 0");
+    return {};
   }
 
   // All operands of a delta rule but its decay.
   recurrence_rows<T> run(context& ctx, context::frame& scratch, const Config& c, const Params& p, index_t K,
-                         std::span<const lane<delta_state<T>>> all, mat_view<const T> X) const noexcept {
+                         std::span<const lane<conv_state<T>>> all, mat_view<const T> X) const noexcept {
     using arch = typename arch_of<Backend>::type;
-    using state = delta_state<T>;
+    using state = conv_state<T>;
     const auto q = q_.run(ctx, scratch, p.q_proj, all, &state::q_conv, X, true),
                k = k_.run(ctx, scratch, p.k_proj, all, &state::k_conv, X, false),
                v = v_.run(ctx, scratch, p.v_proj, all, &state::v_conv, X, false),

@@ -12,6 +12,12 @@ struct matrix_shape {
   index_t heads, key_heads, K, V;
 };
 
+// q <- q / sqrt(K)
+template <class Arch, class T>
+void scale_queries(mat_view<T> q, index_t K) noexcept {
+  map_rows<Arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(K))]<class P>(P a) { return a * P(scale); });
+}
+
 // The state of a member that keeps nothing else.
 template <class T>
 struct matrix_state {

@@ -4,6 +4,7 @@
 #include "../../backend/dispatch.hpp"
 #include "../../core/lane_wise.hpp"
 #include "../../math/tensor_plan.hpp"
+#include "../../math/vector.hpp"
 #include "../../op/matmul.hpp"
 
 namespace mneme::inline MNEME_ABI::detail {
@@ -14,6 +15,18 @@ mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_
   const auto Y = scratch.template mat<T>(X.rows(), W.rows());
   if (X.rows() > 0) kernel<matmul, Backend>::template run<T>(ctx, W, X, Y);
   return Y;
+}
+
+// y = u sigmoid(g)        g, u, y [R, D]; y may be u
+template <class Arch, class T>
+void sigmoid_gate(mat_view<const T> G, mat_view<const T> U, mat_view<T> Y) noexcept {
+  for (index_t r = 0; r < Y.rows(); ++r) {
+    const T *g = G[r].data(), *u = U[r].data();
+    T* const y = Y[r].data();
+    for_packs<T, Arch>(Y.cols(), [&]<class P>(index_t i) {
+      simd::store(y + i, simd::load<P>(u + i) * sigmoid(simd::load<P>(g + i)));
+    });
+  }
 }
 
 // A mixer M writes
@@ -53,10 +66,7 @@ class mixer : public lane_wise<M, T> {
   params params_;
 
  private:
-  static config complete(const config& c) {
-    M::check(c).or_fail();
-    return M::resolved(c);
-  }
+  static config complete(const config& c) { return M::resolved(checked_config<M>(c)); }
 };
 
 }  // namespace mneme::inline MNEME_ABI::detail

@@ -89,9 +89,9 @@ class lookup : public row_wise<M, T> {
   static constexpr bool row_stable = true;
 
   explicit lookup(config c, std::uint64_t seed = 0)
-      : config_(checked(c)), params_(M::tensors(c).seeded(seed)) {}
+      : config_(checked_config<M>(c)), params_(M::tensors(c).seeded(seed)) {}
   // Fails if a tensor has another shape than the config asks for.
-  lookup(config c, params p) : config_(checked(c)), params_(M::tensors(c).checked(std::move(p))) {}
+  lookup(config c, params p) : config_(checked_config<M>(c)), params_(M::tensors(c).checked(std::move(p))) {}
 
   index_t d_in() const { return config_.d_model; }
   const config& configuration() const { return config_; }
@@ -101,12 +101,6 @@ class lookup : public row_wise<M, T> {
  protected:
   config config_;
   params params_;
-
- private:
-  static config checked(const config& c) {
-    M::check(c).or_fail();
-    return c;
-  }
 };
 
 }  // namespace detail
