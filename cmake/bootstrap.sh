@@ -4,7 +4,7 @@
 #   sh cmake/bootstrap.sh demo     builds mneme-stream and runs it on a language model
 #   sh cmake/bootstrap.sh test     builds all legs of the tests and runs them
 #   sh cmake/bootstrap.sh model    fetches the model of the demonstrator and prints where it is
-#   sh cmake/bootstrap.sh deps     installs the packages that all of the above need
+#   sh cmake/bootstrap.sh deps     installs the packages that all of the above and the benchmarks need
 # Exit status: 0 done; 1 failed; 3 packages are missing and cannot be installed here; 4 the model cannot be had.
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,7 +15,8 @@ jobs=$(nproc 2>/dev/null || echo 2)
 # ---- packages --------------------------------------------------------------------------------------------------------
 build_packages="g++ cmake ninja-build ccache libxsimd-dev libcli11-dev nlohmann-json3-dev libpcre2-dev pkg-config gnuplot-nox xz-utils"
 model_packages="python3 python3-pip unzip"
-test_packages="catch2 libeigen3-dev libbenchmark-dev"
+test_packages="catch2 libeigen3-dev"
+bench_packages="libbenchmark-dev"
 
 have() {  # a tool counts wherever it comes from
   case $1 in
@@ -95,8 +96,7 @@ demo() {
     build demo
     text=/usr/share/common-licenses/GPL-3
     [ -f $text ] || text=LICENSE
-    # Threads that wait spin only briefly: on a machine with other work, a spinning one takes the core of the worker.
-    GOMP_SPINCOUNT=5000 build/demo/examples/mneme-stream --model "$model" --text $text --tokens 1024 \
+    build/demo/examples/mneme-stream --model "$model" --text $text --tokens 1024 \
       --policy full,window,sinks,h2o,tova --capacity 256 --threads "$jobs" --plot stream.svg
     say "stream.svg shows quality and bytes against position"
   else
@@ -129,7 +129,7 @@ case ${1-} in
     ;;
   deps)
     # shellcheck disable=SC2086
-    install $build_packages $model_packages $test_packages
+    install $build_packages $model_packages $test_packages $bench_packages
     ;;
   *)
     sed -n 's/^#   //p' "$0"

@@ -120,7 +120,7 @@ def main():
                     help="prefill is min(512, tokens / 2), the rest is decoded")
     ap.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     ap.add_argument("--repeats", type=int, default=7)
-    ap.add_argument("--json", help="write all samples there")
+    ap.add_argument("--json", help="write all samples there, for ../compare.py")
     ap.add_argument("--verbose", action="store_true", help="llama.cpp's own log")
     args = ap.parse_args()
 
@@ -177,10 +177,20 @@ def main():
                 span = f"{min(r):.2f}..{max(r):.2f}"
             print(f"{t:>7}  {name:<34}{cell(a)}{cell(b)}{ratio:>8}{span:>17}")
     if args.json:
+        # Time per token. mneme-stream forms the logits of all positions, as prefill_every does.
+        samples = [(t, what.replace("_", "/"), who, rate)
+                   for t in args.threads
+                   for who, rates in (("llama.cpp", peer[t]),
+                                      ("kernel", {"prefill_every": own[t].get("prefill", []),
+                                                  "decode_after": own[t].get("decode", [])}))
+                   for what, all_rates in rates.items() for rate in all_rates]
+        model = pathlib.Path(args.model).stem
         pathlib.Path(args.json).write_text(json.dumps(
-            {"llama_cpp_python": version, "system": system, "load": before,
-             "tokens": args.tokens, "prefill": prefill,
-             "llama_cpp": peer, "mneme": own}, indent=1) + "\n")
+            {"context": {"llama_cpp_python": version, "system": system, "load": before,
+                         "tokens": args.tokens, "prefill": prefill},
+             "benchmarks": [{"name": f"mneme-stream/{model}/{what}/threads:{t}/{who}",
+                             "real_time": 1e6 / rate, "time_unit": "us"}
+                            for t, what, who, rate in samples]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products with the weights of SmolLM2-135M; "decode" is one row. Cold cases rotate the weights.
+#include <mneme/backend/cpu/matmul.hpp>
+#include <mneme/math/encode.hpp>
+
+#include "../case.hpp"
+#include "../plain.hpp"
+
+namespace {
+using namespace bench;
+using mneme::dtype;
+using mneme::weight;
+
+class problem {
+ public:
+  struct shape {
+    index_t N, K;
+    dtype stored;
+  };
+  static double state_bytes(shape s) {
+    return static_cast<double>(s.N) * static_cast<double>(mneme::row_bytes(s.stored, s.K));
+  }
+  static work cost(shape s, index_t rows) {
+    const double R = static_cast<double>(rows), N = static_cast<double>(s.N), K = static_cast<double>(s.K);
+    return {.fmas = R * N * K, .read = state_bytes(s), .rows = 4 * R * (N + K)};
+  }
+  problem(shape s, index_t rows, index_t states)
+      : shape_(s), W_(states * s.N * mneme::row_bytes(s.stored, s.K)), X_(rows, s.K, 2), Y_(rows, s.N, 3) {
+    const index_t drawn = std::min<index_t>(s.N, 251);  // rows; the others repeat them
+    const matrix w(drawn, s.K, 1);
+    const index_t once = drawn * mneme::row_bytes(s.stored, s.K);
+    mneme::encode_row(s.stored, w.view().data(), drawn * s.K, W_.data());
+    for (index_t i = once; i < W_.size(); i += once)
+      std::copy_n(W_.data(), std::min(once, W_.size() - i), W_.data() + i);
+  }
+  template <class Backend>
+  void run(context& ctx, index_t state) {
+    mneme::kernel<mneme::matmul, Backend>::template run<float>(
+        ctx, weight(stored(state), {shape_.N, shape_.K, 1}, 2, shape_.stored, nullptr), X_.view(), Y_.view());
+  }
+  void plain(index_t state) {
+    plain::matmul(X_.rows(), shape_.N, shape_.K, reinterpret_cast<const float*>(stored(state)), &X_[0][0],
+                  &Y_[0][0]);
+  }
+  mat_view<const float> output() const { return Y_.view(); }
+
+ private:
+  const std::byte* stored(index_t state) const {
+    return W_.data() + state * shape_.N * mneme::row_bytes(shape_.stored, shape_.K);
+  }
+  shape shape_;
+  mneme::buffer<std::byte> W_;
+  matrix X_, Y_;
+};
+
+// What the plain loop cannot read has none.
+class encoded_problem : public problem {
+ public:
+  using problem::problem;
+  void plain(index_t) = delete;
+};
+
+const suite all([] {
+  struct {
+    index_t K, N;
+  } const shapes[] = {{576, 576}, {576, 1536}, {1536, 576}, {576, 49152}};
+  for (const auto [K, N] : shapes) {
+    const std::string name = "matmul/" + std::to_string(K) + "x" + std::to_string(N) + ",";
+    // The last is beyond L2 by itself.
+    const plan p{.hot = N < 4096, .prefill_by_all = N * K <= 576 * 576, .checked = 4};
+    add<problem>(name + "f32", {N, K, dtype::f32}, p);
+    add<encoded_problem>(name + "bf16", {N, K, dtype::bf16}, p);
+    add<encoded_problem>(name + "q8_0", {N, K, dtype::q8_0}, p);
+    add<encoded_problem>(name + "q4_1", {N, K, dtype::q4_1}, p);
+  }
+});
+}  // namespace

@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Builds mneme-bench, runs it and prints the table: sh bench/run.sh [FILTER [ARGUMENT OF GOOGLE BENCHMARK...]]
+#   sh bench/run.sh                    everything
+#   sh bench/run.sh '^(gla|rwkv6)/'    some ops, by a regular expression over names; the limits run with them
+# Writes build/bench/results.json, chart.svg and log. Leave the machine alone meanwhile.
+set -eu
+cd "$(dirname "$0")/.."
+
+out=build/bench
+mkdir -p $out
+cmake --preset bench >$out/log 2>&1 && cmake --build --preset bench -j "$(nproc)" >>$out/log 2>&1 || {
+  cat $out/log >&2
+  exit 1
+}
+
+commit=$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+filter=.
+if [ $# -gt 0 ]; then
+  filter="^limit/|$1"
+  shift
+fi
+# Every repetition takes another order, so that what the machine does meanwhile meets all cases.
+$out/bench/mneme-bench --benchmark_filter="$filter" --benchmark_context=commit="$commit" \
+  --benchmark_enable_random_interleaving=true --benchmark_repetitions=7 --benchmark_min_time=0.03 \
+  --benchmark_out=$out/results.json --benchmark_out_format=json "$@" >$out/log 2>&1 || {
+  cat $out/log >&2
+  exit 1
+}
+python3 bench/compare.py $out/results.json --svg $out/chart.svg
