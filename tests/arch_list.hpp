@@ -5,6 +5,8 @@
 #include <mneme/math/simd.hpp>
 
 #include <tuple>
+#include <type_traits>
+#include <vector>
 
 namespace mneme_test {
 
@@ -22,5 +24,32 @@ using test_archs = std::tuple<mneme::simd::native
 #endif
 #endif
                               >;
+
+// Kernels in double are the code that they are in float, and packs of double are tested in math/: the best
+// alone.
+template <class T>
+using archs_of = std::conditional_t<std::is_same_v<T, double>, std::tuple<mneme::simd::native>, test_archs>;
+
+template <class V>
+struct on_arch {
+  const char* name;
+  V value;
+};
+
+// of.operator()<Arch>() for all of Archs. Where that is a pointer to a kernel, the test around it is compiled
+// once, not once per architecture: kernels are a third of what such a test costs.
+template <class Archs, class Of>
+auto on_archs(Of of) {
+  std::vector<on_arch<decltype(of.template operator()<mneme::simd::native>())>> all;
+  const auto add = [&]<class Arch>() {
+    const char* name = "scalar";
+    if constexpr (requires { Arch::name(); }) name = Arch::name();
+    all.push_back({name, of.template operator()<Arch>()});
+  };
+  [&]<class... Arch>(std::type_identity<std::tuple<Arch...>>) {
+    (add.template operator()<Arch>(), ...);
+  }(std::type_identity<Archs>());
+  return all;
+}
 
 }  // namespace mneme_test

@@ -2,15 +2,12 @@
 // mneme-stream: a language model over a text or a prompt, in bounded memory.
 #include <CLI/CLI.hpp>
 
+#include <mneme/backend/thread_pool.hpp>
 #include <mneme/io/mapped_file.hpp>
 
 #include <algorithm>
 #include <cstdio>
 #include <optional>
-
-#if defined(_OPENMP)
-#include <mneme/backend/openmp.hpp>
-#endif
 
 #include "model.hpp"
 #include "report.hpp"
@@ -134,10 +131,8 @@ void continue_prompt(const options& o, const checkpoint& model, const tokenizer&
 
 void run(const options& o) {
   mneme::context ctx;
-#if defined(_OPENMP)
-  mneme::openmp_executor threads(o.threads);
+  mneme::thread_pool threads(o.threads);
   if (o.threads > 1) ctx.threads = &threads;
-#endif
   const checkpoint model(o.model);
   const tokenizer tokens(model.tokens());
   if (o.text.empty())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that models are built of, for the CPU. Files (io/) and threads (backend/openmp.hpp) are included
-// by name.
+// Everything that models are built of, for the CPU. Files (io/) and threads (backend/thread_pool.hpp,
+// backend/openmp.hpp) are included by name.
 #pragma once
 #include "core/any_memory.hpp"
 #include "core/any_state.hpp"

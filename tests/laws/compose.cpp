@@ -14,11 +14,11 @@
 namespace mneme_test {
 namespace {
 
-enum class form { chain, residual, stack, nested, parallel, routed, windowed, rewindable };
-constexpr form all_forms[] = {form::chain,    form::residual, form::stack,    form::nested,
-                              form::parallel, form::routed,   form::windowed, form::rewindable};
-constexpr const char* form_names[] = {"chain",    "residual", "stack",    "nested",
-                                      "parallel", "routed",   "windowed", "rewindable"};
+enum class form { chain, residual, stack, nested, parallel, routed, windowed, gated, rewindable };
+constexpr form all_forms[] = {form::chain,  form::residual, form::stack, form::nested,    form::parallel,
+                              form::routed, form::windowed, form::gated, form::rewindable};
+constexpr const char* form_names[] = {"chain",  "residual", "stack",          "nested",    "parallel",
+                                      "routed", "windowed", "gated windowed", "rewindable"};
 // Small, so that the laws see snapshots come and go and rows leave the window.
 constexpr mneme::rewindable_config often{.snapshot_every = 3, .log_capacity = 9};
 constexpr mneme::windowed_config short_window{.window = 4, .sinks = 1, .far_scale = 0.5};
@@ -57,6 +57,11 @@ any_memory<T> compose(form f, const any_memory<T>& m, const any_memory<T>& partn
         return mneme::windowed<mneme::recall::newest>(short_window, bridge<T, Backend>(m.d_in(), m.d_out()),
                                                       m);
       return mneme::windowed(short_window, m, m);
+    case form::gated: {
+      const any gate = bridge<T, Backend>(m.d_in(), m.d_out());
+      if (m.readable()) return mneme::windowed<mneme::recall::newest>(short_window, gate, m, gate);
+      return mneme::windowed(short_window, m, m, gate);
+    }
     case form::rewindable: return mneme::rewindable(m, often);
     case form::nested: break;
   }

@@ -45,7 +45,9 @@ template <class Family>
 bool register_family() {
   return register_source([](std::vector<any_subject>& all) {
     add_samples<Family, float>(all);
+#if !defined(MNEME_NO_SIMD)  // else double is the oracle's own arithmetic
     add_samples<Family, double>(all);
+#endif
   });
 }
 

@@ -35,14 +35,16 @@ void compare(const checkpoint& file, const json& e, const std::vector<token_id>&
                                attention_of<Policy>);
   mneme::context ctx;
   auto s = m.init();
-  std::vector<double> logits(static_cast<std::size_t>(m.d_out()));
+  const auto n = static_cast<index_t>(ids.size()) - 1;
+  std::vector<double> logits(static_cast<std::size_t>(n * m.d_out()));
+  mneme::scan(m, ctx, s, {ids.data(), n, 1}, {logits.data(), n, m.d_out()});
   double sum = 0;
-  for (std::size_t t = 0; t + 1 < ids.size(); ++t) {
-    m.step(ctx, s, {&ids[t], 1}, logits);
-    sum += mneme::log_sum_exp<mneme::simd::native>(m.d_out(), logits.data()) -
-           logits[static_cast<std::size_t>(ids[t + 1])];
+  for (index_t t = 0; t < n; ++t) {
+    const double* of_token = logits.data() + t * m.d_out();
+    sum += mneme::log_sum_exp<mneme::simd::native>(m.d_out(), of_token) -
+           of_token[ids[static_cast<std::size_t>(t + 1)]];
   }
-  const double nll = sum / static_cast<double>(ids.size() - 1);
+  const double nll = sum / static_cast<double>(n);
   std::printf("%-7s q8_0 %4td  %.9f  difference %+.1e\n", Policy::name, e["capacity"].get<index_t>(), nll,
               nll - e["nll"].get<double>());
   CHECK(std::fabs(nll - e["nll"].get<double>()) < 1e-6);

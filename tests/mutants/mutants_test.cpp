@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // A law that never failed is not a test: every planted fault must be found by the law named for it, every law
-// must find one that no other law finds, and the healthy memories must pass them all. Not here: L12 and L16,
-// laws of ops, which unit/op checks; L17, which is these laws on compositions; L20, single identities in
-// unit/.
+// must find one that no other law finds, and the healthy memories and ops must pass them all. L12, L16 and
+// L20 are laws of ops, the others ask memories. Not here: L17, which is these laws on compositions.
 #include "../catch.hpp"
 #include "../laws/laws.hpp"
 #include "wrong_company.hpp"
 #include "wrong_compositions.hpp"
+#include "wrong_ops.hpp"
 #include "wrong_segments.hpp"
 #include "wrong_states.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -21,8 +23,39 @@ using namespace mutants;
 
 struct mutant {
   std::string law;  // that must find it; empty: none may
-  any_subject subject;
+  std::variant<any_subject, any_op> subject;
+
+  std::string name() const {
+    if (const auto* op = std::get_if<any_op>(&subject)) return op->name;
+    return std::visit([](const auto& s) { return s.name; }, std::get<any_subject>(subject));
+  }
 };
+
+// One law of the table: what it says of a mutant, nothing if it finds no fault.
+struct column {
+  std::string name;
+  bool of_ops;
+  std::function<std::string(const mutant&)> fault;
+
+  bool asks(const mutant& m) const { return of_ops == std::holds_alternative<any_op>(m.subject); }
+  int number() const { return std::stoi(name.substr(1)); }
+};
+std::vector<column> all_columns() {
+  std::vector<column> all;
+  for (const law& l : all_laws)
+    all.push_back({l.name, false, [&l](const mutant& m) {
+                     const findings f = l.examine(std::get<any_subject>(m.subject));
+                     return f.violations.empty() ? std::string() : f.violations.front().what;
+                   }});
+  const auto of_ops = [&](const char* name, std::string (*fault)(const any_op&)) {
+    all.push_back({name, true, [fault](const mutant& m) { return fault(std::get<any_op>(m.subject)); }});
+  };
+  of_ops("L12 monoid", l12_monoid);
+  of_ops("L16 backend", l16_backend);
+  of_ops("L20 reductions", l20_reductions);
+  std::ranges::sort(all, {}, &column::number);
+  return all;
+}
 
 template <class M>
 mutant planted(const char* name, const char* law, M m = {}) {
@@ -120,53 +153,62 @@ std::vector<mutant> all_mutants() {
       planted<crosses_lanes>("crosses lanes", "L18 batch"),
       planted<depends_on_rows>("depends on rows", "L21 row-stable"),
       planted<depends_on_lanes>("depends on lanes", "L21 row-stable"),
+      {"", op_mutant("healthy: recurrence, partials")},
+      {"L12 monoid", op_mutant<right, drops_decay>("merge drops the decay")},
+      {"L12 monoid", op_mutant<right, other_order>("merge in the other order")},
+      {"L12 monoid", op_mutant("merge of unscaled partials", unscaled_merge)},
+      {"L12 monoid", op_mutant("empty partial resets", empty_resets)},
+      {"L16 backend", op_mutant<wrong_tail>("wrong ragged tail")},
+      {"L16 backend", op_mutant<restless>("other bits every time")},
+      {"L20 reductions", wrong_rule<never_keeps>("gate of one lets fade")},
+      {"L20 reductions", wrong_rule<never_forgets>("gate of zero remembers")},
+      {"L20 reductions", wrong_rule<always_erases>("gate of zero erases")},
   };
 }
 
 // One line of the table: a name, and of every law what `cell` says.
 template <class F>
-void print_row(const std::string& name, F cell) {
-  std::printf("%-28s", name.c_str());
-  for (const law& l : all_laws) std::printf("%4s", std::string(cell(l)).c_str());
+void print_row(const std::string& name, const std::vector<column>& laws, F cell) {
+  std::printf("%-30s", name.c_str());
+  for (const column& l : laws) std::printf("%4s", std::string(cell(l)).c_str());
   std::printf("\n");
 }
-std::string number_of(const law& l) { return std::string(l.name).substr(0, std::string(l.name).find(' ')); }
 
 TEST_CASE("every mutant is caught, every law catches one alone", "[mutants]") {
-  struct row {
-    std::string name;
-    std::set<std::string> caught;
-  };
-  std::vector<row> table;
+  const std::vector<column> laws = all_columns();
+  const std::vector<mutant> all = all_mutants();
+  std::vector<std::set<std::string>> caught_by;
   std::map<std::string, int> catches, alone;
-  for (const mutant& m : all_mutants()) {
-    row r{std::visit([](const auto& s) { return s.name; }, m.subject), {}};
+  for (const mutant& m : all) {
+    std::set<std::string> caught;
     std::string first;
-    for (const law& l : all_laws) {
-      const findings f = l.examine(m.subject);
-      if (f.violations.empty()) continue;
-      r.caught.insert(l.name);
+    for (const column& l : laws) {
+      const std::string found = l.asks(m) ? l.fault(m) : "";
+      if (found.empty()) continue;
+      caught.insert(l.name);
       ++catches[l.name];
-      if (first.empty()) first = f.violations.front().what;
+      if (first.empty()) first = found;
     }
-    INFO(r.name << ": " << (first.empty() ? "no law objects" : first));
+    INFO(m.name() << ": " << (first.empty() ? "no law objects" : first));
     if (m.law.empty())
-      CHECK(r.caught.empty());
+      CHECK(caught.empty());
     else
-      CHECK(r.caught.contains(m.law));
-    if (r.caught.size() == 1) ++alone[*r.caught.begin()];
-    table.push_back(std::move(r));
+      CHECK(caught.contains(m.law));
+    if (caught.size() == 1) ++alone[*caught.begin()];
+    caught_by.push_back(std::move(caught));
   }
-  for (const law& l : all_laws) {
+  for (const column& l : laws) {
     INFO(l.name << " has caught no mutant that passes all other laws");
     CHECK(alone[l.name] > 0);
   }
 
-  print_row("", number_of);
-  for (const row& r : table)
-    print_row(r.name, [&](const law& l) { return r.caught.contains(l.name) ? "x" : "."; });
-  print_row("caught", [&](const law& l) { return std::to_string(catches[l.name]); });
-  print_row("caught by no other law", [&](const law& l) { return std::to_string(alone[l.name]); });
+  print_row("", laws, [](const column& l) { return "L" + std::to_string(l.number()); });
+  for (std::size_t i = 0; i < all.size(); ++i)
+    print_row(all[i].name(), laws, [&](const column& l) {
+      return caught_by[i].contains(l.name) ? "x" : l.asks(all[i]) ? "." : "";
+    });
+  print_row("caught", laws, [&](const column& l) { return std::to_string(catches[l.name]); });
+  print_row("caught by no other law", laws, [&](const column& l) { return std::to_string(alone[l.name]); });
 }
 
 }  // namespace

@@ -85,6 +85,19 @@ class short_conv {
     const causal_conv_taps<T> taps{{data<T>(taps_), K, C}, {data<T>(bias_), bias_.size()}, config_.silu};
     kernel<causal_conv, Backend>::template run<T>(ctx, taps, X, {past.data(), K - 1, C}, Y);
   }
+  // What it would give x next, of the channels [from, from + x.size()); the past does not keep x.
+  void preview(context& ctx, row_view<const T> x, const buffer<T>& past, index_t from,
+               row_view<T> y) const noexcept {
+    const index_t C = config_.channels, K = config_.width, n = x.size();
+    context::frame scratch(ctx);
+    const auto rows = scratch.template mat<T>(K, n);
+    for (index_t j = 0; j < K - 1; ++j) std::copy_n(past.data() + j * C + from, n, rows[j].begin());
+    std::copy(x.begin(), x.end(), rows[K - 1].begin());
+    causal_conv_taps<T> taps{
+        .w = mat_view<const T>(data<T>(taps_), K, C).columns(from, n), .bias = {}, .silu = config_.silu};
+    if (config_.bias) taps.bias = {data<T>(bias_) + from, n};
+    kernel<causal_conv, Backend>::template run<T>(ctx, taps, rows, {nullptr, 0, n}, mat_view<T>(y));
+  }
 
   static std::vector<config> samples() {
     return {{.channels = 5},

@@ -24,18 +24,22 @@ struct row_decoder {
     if constexpr (D == dtype::q8_0) {
       const P d(scale<P>(p));
       const auto* q = reinterpret_cast<const std::int8_t*>(p + 2);
-      for (index_t i = 0; i < n; ++i) out[i] = d * simd::load_i8<P>(q + i * W);
+      unrolled<n>([&](index_t i) { out[i] = d * simd::load_i8<P>(q + i * W); });
     } else if constexpr (D == dtype::q4_1 || D == dtype::q4_0) {
       static_assert(W <= 16, "a half block of 16 values holds whole packs");
       const P d(scale<P>(p));
       const P m = D == dtype::q4_1 ? P(scale<P>(p + 2)) : P(-8) * d;
       const auto* q = reinterpret_cast<const std::uint8_t*>(p + (D == dtype::q4_1 ? 4 : 2));
-      for (index_t i = 0; i < n / 2; ++i) {
-        out[i] = simd::fma(d, simd::load_nibbles<P, false>(q + i * W), m);
-        out[i + n / 2] = simd::fma(d, simd::load_nibbles<P, true>(q + i * W), m);
+      if constexpr (simd::looks_up_nibbles<P>) {
+        simd::look_up_nibbles(q, simd::fma(d, simd::iota<P>(), m), out, out + 1);
+      } else {
+        unrolled<n / 2>([&](index_t i) {
+          out[i] = simd::fma(d, simd::load_nibbles<P, false>(q + i * W), m);
+          out[i + n / 2] = simd::fma(d, simd::load_nibbles<P, true>(q + i * W), m);
+        });
       }
     } else {
-      for (index_t i = 0; i < n; ++i) out[i] = plain<P>(p, i * W);
+      unrolled<n>([&](index_t i) { out[i] = plain<P>(p, i * W); });
     }
   }
   // Element k of a ragged last group (plain types only).
@@ -50,7 +54,7 @@ struct row_decoder {
  private:
   template <class P>
   static simd::element<P> scale(const std::byte* p) {
-    return simd::element<P>(from_f16(load_unaligned_word<std::uint16_t>(p)));
+    return simd::element<P>(simd::load_one_f16(p));
   }
   template <class P>
   static P plain(const std::byte* p, index_t k) {
@@ -94,7 +98,7 @@ void decode_row(const void* row, index_t n, T* out) {
   for (; k + decode_group <= n; k += decode_group, p += row_decoder<D>::group_bytes) {
     P x[static_cast<std::size_t>(packs)];
     row_decoder<D>::group(p, x);
-    for (index_t i = 0; i < packs; ++i) simd::store(out + k + i * W, x[i]);
+    unrolled<packs>([&](index_t i) { simd::store(out + k + i * W, x[i]); });
   }
   for (index_t i = 0; k + i < n; ++i) out[k + i] = row_decoder<D>::template tail<T>(p, i);
 }

@@ -30,7 +30,16 @@
 #error "mneme keeps NaN and infinity apart: build without -ffast-math / -ffinite-math-only"
 #endif
 
-namespace mneme::inline MNEME_ABI::simd {
+namespace mneme::inline MNEME_ABI {
+
+// f(n) for n in [0, N), unrolled at every optimisation level: what f indexes by n lives in registers.
+template <index_t N, class F>
+[[gnu::always_inline]] inline void unrolled(F&& f) noexcept {
+#pragma GCC unroll 16
+  for (index_t n = 0; n < N; ++n) f(n);
+}
+
+namespace simd {
 
 // Architecture tag of plain C++: a pack is one element. It also serves the tail of every vector loop.
 struct scalar {};
@@ -73,8 +82,7 @@ inline constexpr index_t width = detail::traits<P>::width;  // lanes
 template <class P>
 concept one_lane = std::floating_point<P>;
 
-// ---- memory: any alignment
-// ---------------------------------------------------------------------------------------
+// ---- memory: any alignment ----
 template <class P>
 P load(const element<P>* p) {
   if constexpr (one_lane<P>)
@@ -89,12 +97,10 @@ void store(element<P>* p, P x) {
   else
     x.store_unaligned(p);
 }
-
-// ---- arithmetic beyond + - * /
-// ----------------------------------------------------------------------------------- fma(a, b, c) = a * b +
-// c, fused where the architecture fuses. select(condition, a, b) = condition ? a : b, lane by lane. round: to
-// the nearest integer, ties to even. scale_by_power_of_two(x, n) = x 2^n for integers n in
-// [-126, 127]. sum and max_of go across the lanes, always in the same order.
+// ---- arithmetic beyond + - * / ----
+// fma(a, b, c) = a * b + c, fused where the unit may fuse. select(condition, a, b) = condition ? a : b, lane
+// by lane. round: to the nearest integer, ties to even. scale_by_power_of_two(x, n) = x 2^n for integers n
+// in [-126, 127]. max_of goes across the lanes.
 template <std::floating_point T>
 T fma(T a, T b, T c) {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
@@ -134,10 +140,6 @@ T scale_by_power_of_two(T x, T n) {
   return x * std::bit_cast<T>(static_cast<bits>(static_cast<std::int64_t>(n) + bias) << shift);
 }
 template <std::floating_point T>
-T sum(T x) {
-  return x;
-}
-template <std::floating_point T>
 T max_of(T x) {
   return x;
 }
@@ -153,8 +155,12 @@ using batch = xsimd::batch<T, A>;
 template <class T, class A>
 batch<T, A> fma(batch<T, A> a, batch<T, A> b, batch<T, A> c) {
 #if defined(__FMA__)
-  // xsimd multiplies and adds for architectures without FMA; a compiler that may fuse would then do so here
-  // and not there, and one sum would have different bits in two code paths.
+  // xsimd multiplies and adds for architectures without FMA, and 8.1 for AVX-512 too; a compiler that may
+  // fuse would then do so here and not there, and one sum would have different bits in two code paths.
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 16) return _mm512_fmadd_ps(a, b, c);
+  if constexpr (std::is_same_v<T, double> && batch<T, A>::size == 8) return _mm512_fmadd_pd(a, b, c);
+#endif
   if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 4) return _mm_fmadd_ps(a, b, c);
   if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 8) return _mm256_fmadd_ps(a, b, c);
   if constexpr (std::is_same_v<T, double> && batch<T, A>::size == 2) return _mm_fmadd_pd(a, b, c);
@@ -194,13 +200,6 @@ batch<T, A> scale_by_power_of_two(batch<T, A> x, batch<T, A> n) {
   return xsimd::ldexp(x, xsimd::to_int(n));
 }
 template <class T, class A>
-T sum(batch<T, A> x) {
-  if constexpr (requires { reduce_add(x); })
-    return reduce_add(x);
-  else
-    return hadd(x);
-}
-template <class T, class A>
 T max_of(batch<T, A> x) {
   T lane[batch<T, A>::size];
   x.store_unaligned(lane);
@@ -220,9 +219,9 @@ batch<double, A> tanh(batch<double, A> x) {
 }  // namespace precise
 #endif
 
-// ---- narrow storage to packs
-// ------------------------------------------------------------------------------------- Loaders of width<P>
-// consecutive elements, widened to P. Intrinsics where the generic loop would not vectorise.
+// ---- narrow storage to packs ----
+// Loaders of width<P> consecutive elements, widened to P. Intrinsics where the generic loop would not
+// vectorise.
 namespace detail {
 template <class P, class F>
 P gather_lanes(F&& lane) {
@@ -273,6 +272,30 @@ P load_nibbles(const std::uint8_t* p) {
 #endif
   return detail::gather_lanes<P>([p](index_t i) { return High ? p[i] >> 4 : p[i] & 15; });
 }
+// table[i] for the low, and for the high, four bits i of 16 bytes: no decoder of 16 values is quicker. Only
+// where looks_up_nibbles.
+#if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
+template <class P>
+inline constexpr bool looks_up_nibbles = detail::is_zmm<P>;
+template <class P>
+void look_up_nibbles(const std::uint8_t* p, P table, P* low, P* high) {
+  const __m512i i = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  *low = _mm512_permutexvar_ps(i, table);
+  *high = _mm512_permutexvar_ps(_mm512_srli_epi32(i, 4), table);
+}
+#else
+template <class P>
+inline constexpr bool looks_up_nibbles = false;
+template <class P>
+void look_up_nibbles(const std::uint8_t*, P, P*, P*) = delete;
+#endif
+// 0, 1, 2, ...
+template <class P>
+P iota() {
+  element<P> x[static_cast<std::size_t>(width<P>)];
+  for (index_t i = 0; i < width<P>; ++i) x[i] = static_cast<element<P>>(i);
+  return load<P>(x);
+}
 // bfloat16, any alignment.
 template <class P>
 P load_bf16(const void* p) {
@@ -292,7 +315,16 @@ P load_bf16(const void* p) {
   std::memcpy(h, p, sizeof h);
   return detail::gather_lanes<P>([&h](index_t i) { return from_bf16(h[i]); });
 }
-// binary16, any alignment.
+// binary16, any alignment: one, and width<P> of them.
+inline float load_one_f16(const void* p) {
+  std::uint16_t h;
+  std::memcpy(&h, p, sizeof h);
+#if defined(__F16C__) && !defined(MNEME_NO_SIMD)
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
+#else
+  return from_f16(h);
+#endif
+}
 template <class P>
 P load_f16(const void* p) {
 #if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
@@ -306,4 +338,5 @@ P load_f16(const void* p) {
   return detail::gather_lanes<P>([&h](index_t i) { return from_f16(h[i]); });
 }
 
-}  // namespace mneme::inline MNEME_ABI::simd
+}  // namespace simd
+}  // namespace mneme::inline MNEME_ABI

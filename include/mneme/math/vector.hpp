@@ -3,6 +3,7 @@
 #pragma once
 #include "../core/view.hpp"
 #include "activation.hpp"
+#include "sums.hpp"
 
 #include <algorithm>
 
@@ -15,13 +16,6 @@ void for_packs(index_t n, F&& f) {
   const index_t whole = n - n % simd::width<P>;
   for (index_t i = 0; i < whole; i += simd::width<P>) f.template operator()<P>(i);
   for (index_t i = whole; i < n; ++i) f.template operator()<T>(i);
-}
-
-// f(n) for n in [0, N), unrolled at every optimisation level: what f indexes by n lives in registers.
-template <int N, class F>
-[[gnu::always_inline]] inline void unrolled(F&& f) noexcept {
-#pragma GCC unroll 8
-  for (int n = 0; n < N; ++n) f(n);
 }
 
 // y[i] = f(x[i]).

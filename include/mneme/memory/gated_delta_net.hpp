@@ -2,6 +2,7 @@
 #pragma once
 #include "../backend/cpu/gate.hpp"
 #include "detail/delta_projection.hpp"
+#include "detail/qwen3_next.hpp"
 #include "detail/softplus_decay.hpp"
 
 namespace mneme::inline MNEME_ABI {
@@ -56,7 +57,7 @@ struct gated_delta_net_params {
 // Cost per token: 2 D (2 Hk K + 3 Hv V + 2 Hv) + 2 conv_size (2 Hk K + Hv V) + 7 Hv K V flops.
 // State: Hv K V + (conv_size - 1) (2 Hk K + Hv V) elements of T, whatever the length of the past. Row-stable.
 // Source: Yang, Kautz, Hatamizadeh, "Gated Delta Networks: Improving Mamba2 with Delta Rule", 2024, equation
-// 10; layer and tensor names as GatedDeltaNet of flash-linear-attention.
+// 10; layer and tensor names as GatedDeltaNet of flash-linear-attention. Qwen3-Next's: from_qwen3_next.
 template <class T, class Backend = default_backend<recurrence<rules::gated_delta_net>>>
 class gated_delta_net
     : public detail::matrix_mixer<gated_delta_net<T, Backend>, T, Backend, rules::gated_delta_net,
@@ -96,6 +97,12 @@ class gated_delta_net
     t.add(&params::o_proj, {D, HV}, c.storage);
     return t;
   }
+  // The params that Qwen3-Next's public tensors are, for a config with its sizes (and its epsilon, 1e-6).
+  // Errors: a config or a tensor that does not fit.
+  static expected<params> from_qwen3_next(const config& c, const qwen3_next_params& p) {
+    if (const status s = check(c); !s) return s.error();
+    return detail::from_qwen3_next<params>(resolved(c), p);
+  }
   state init(place where = {}) const { return projection::empty(config_, shape(config_), where); }
 
   static std::vector<config> samples() {
@@ -126,6 +133,10 @@ class gated_delta_net
     auto in = projection_.run(ctx, scratch, config_, params_, config_.head_dim_k, all, X);
     in.alpha = alpha;
     return in;
+  }
+  recurrence_rows<T> asked(context& ctx, context::frame& scratch, const state& s,
+                           mat_view<const T> x) const noexcept {
+    return projection_.asked(ctx, scratch, params_, config_.head_dim_k, s, x);
   }
   void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&,
               mat_view<const T> X, mat_view<T> o, mat_view<T> Y) const noexcept {

@@ -115,18 +115,25 @@ class gla : public detail::matrix_mixer<gla<T, Backend>, T, Backend, rules::gla,
 
   recurrence_rows<T> operands(context& ctx, context::frame& scratch, lanes all,
                               mat_view<const T> X) const noexcept {
-    const auto q = project(ctx, scratch, params_.q_proj, needed(scratch, all, X));
-    detail::scale_queries<arch>(q, config_.head_dim_k);
     const auto alpha =
         project(ctx, scratch, params_.gk_proj_up, project(ctx, scratch, params_.gk_proj_down, X));
     add_bias<arch>(ctx, params_.gk_proj_bias, alpha);
     map_rows<arch>(alpha, [rate = T(-1) / static_cast<T>(config_.gate_normaliser)]<class P>(P a) {
       return exp(softplus(P(0) - a) * P(rate));
     });
-    return {.q = q,
+    return {.q = queries(ctx, scratch, needed(scratch, all, X)),
             .k = project(ctx, scratch, params_.k_proj, X),
             .v = project(ctx, scratch, params_.v_proj, X),
             .alpha = alpha};
+  }
+  mat_view<T> queries(context& ctx, context::frame& scratch, mat_view<const T> X) const noexcept {
+    const auto q = project(ctx, scratch, params_.q_proj, X);
+    detail::scale_queries<arch>(q, config_.head_dim_k);
+    return q;
+  }
+  recurrence_rows<T> asked(context& ctx, context::frame& scratch, const state&,
+                           mat_view<const T> x) const noexcept {
+    return {.q = queries(ctx, scratch, x)};
   }
   void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&,
               mat_view<const T> X, mat_view<T> o, mat_view<T> Y) const noexcept {

@@ -99,12 +99,9 @@ class hgrn2
 
   recurrence_rows<T> operands(context& ctx, context::frame& scratch, lanes all,
                               mat_view<const T> X) const noexcept {
-    const auto q = project(ctx, scratch, params_.q_proj, needed(scratch, all, X)),
+    const auto q = queries(ctx, scratch, needed(scratch, all, X)),
                alpha = project(ctx, scratch, params_.f_proj, X), v = project(ctx, scratch, params_.i_proj, X),
                k = scratch.template mat<T>(alpha.rows(), alpha.cols());
-    map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
-      return silu(a) * P(scale);
-    });
     const auto bound = scratch.template row<T>(alpha.cols());
     if (config_.use_lower_bound)
       decode_row<arch>(params_.lower_bound.type(), params_.lower_bound.data(), bound.size(), bound.data());
@@ -119,6 +116,17 @@ class hgrn2
       });
     }
     return {.q = q, .k = k, .v = v, .alpha = alpha};
+  }
+  mat_view<T> queries(context& ctx, context::frame& scratch, mat_view<const T> X) const noexcept {
+    const auto q = project(ctx, scratch, params_.q_proj, X);
+    map_rows<arch>(q, [scale = T(1) / std::sqrt(static_cast<T>(config_.head_dim_k))]<class P>(P a) {
+      return silu(a) * P(scale);
+    });
+    return q;
+  }
+  recurrence_rows<T> asked(context& ctx, context::frame& scratch, const state&,
+                           mat_view<const T> x) const noexcept {
+    return {.q = queries(ctx, scratch, x)};
   }
   void output(context& ctx, context::frame& scratch, lanes, const recurrence_rows<T>&, mat_view<const T>,
               mat_view<T> o, mat_view<T> Y) const noexcept {

@@ -132,6 +132,10 @@ class kda : public detail::matrix_mixer<kda<T, Backend>, T, Backend, rules::kda,
     in.alpha = alpha;
     return in;
   }
+  recurrence_rows<T> asked(context& ctx, context::frame& scratch, const state& s,
+                           mat_view<const T> x) const noexcept {
+    return projection_.asked(ctx, scratch, params_, config_.head_dim_k, s, x);
+  }
   void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&,
               mat_view<const T> X, mat_view<T> o, mat_view<T> Y) const noexcept {
     const auto normed = detail::head_norm<Backend, T>(scratch, params_.o_norm, config_.epsilon, o);

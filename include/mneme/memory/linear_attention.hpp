@@ -112,27 +112,38 @@ class linear_attention
   };
 
   rows operands(context& ctx, context::frame& scratch, lanes all, mat_view<const T> X) const noexcept {
-    const auto q = project(ctx, scratch, params_.q_proj, needed(scratch, all, X)),
+    const auto q = queries(ctx, scratch, needed(scratch, all, X)),
                k = project(ctx, scratch, params_.k_proj, X), v = project(ctx, scratch, params_.v_proj, X);
-    for (index_t r = 0; r < q.rows(); ++r) apply<arch>(config_.features, q[r]);
     for (index_t r = 0; r < k.rows(); ++r) apply<arch>(config_.features, k[r]);
-    detail::scale_queries<arch>(q, config_.head_dim_k);
     rows in{{.q = q, .k = k, .v = v},
             scratch.template mat<T>(q.rows(), config_.normalise ? config_.heads : 0)};
-    if (config_.normalise) {
+    if (config_.normalise)
       for_lanes(all, [&](const auto& l, index_t row, index_t out) {
         detail::run_normaliser<arch, T>(l.state->z.data(), q.range(out, out + l.outs),
                                         k.range(row, row + l.rows), {},
                                         in.weight_sums.range(out, out + l.outs));
       });
-      map_rows<arch>(in.weight_sums,
-                     [epsilon = static_cast<T>(config_.epsilon)]<class P>(P a) { return a + P(epsilon); });
-    }
+    return in;
+  }
+  mat_view<T> queries(context& ctx, context::frame& scratch, mat_view<const T> X) const noexcept {
+    const auto q = project(ctx, scratch, params_.q_proj, X);
+    for (index_t r = 0; r < q.rows(); ++r) apply<arch>(config_.features, q[r]);
+    detail::scale_queries<arch>(q, config_.head_dim_k);
+    return q;
+  }
+  rows asked(context& ctx, context::frame& scratch, const state& s, mat_view<const T> x) const noexcept {
+    const rows in{{.q = queries(ctx, scratch, x)},
+                  scratch.template mat<T>(1, config_.normalise ? config_.heads : 0)};
+    if (config_.normalise) detail::read_normaliser<arch, T>(s.z.data(), in.q, in.weight_sums);
     return in;
   }
   void output(context& ctx, context::frame&, lanes, const rows& in, mat_view<const T>, mat_view<T> o,
               mat_view<T> Y) const noexcept {
-    if (config_.normalise) detail::divide_heads<arch, T>(in.weight_sums, o);
+    if (config_.normalise) {
+      map_rows<arch>(in.weight_sums,
+                     [epsilon = static_cast<T>(config_.epsilon)]<class P>(P a) { return a + P(epsilon); });
+      detail::divide_heads<arch, T>(in.weight_sums, o);
+    }
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, o, Y);
   }
 };

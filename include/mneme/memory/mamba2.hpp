@@ -140,7 +140,7 @@ class mamba2 : public detail::matrix_mixer<mamba2<T, Backend>, T, Backend, rules
  private:
   using lanes = std::span<const lane<state>>;
   struct rows : recurrence_rows<T> {
-    mat_view<const T> x;  // of the outputs
+    mat_view<const T> x;  // of the outputs; not of a row that is only asked
   };
 
   rows operands(context& ctx, context::frame& scratch, lanes all, mat_view<const T> X) const noexcept {
@@ -163,6 +163,12 @@ class mamba2 : public detail::matrix_mixer<mamba2<T, Backend>, T, Backend, rules
     }
     return {{.q = needed(scratch, all, C), .k = B, .v = v, .alpha = alpha}, needed(scratch, all, x)};
   }
+  // The convolution of C alone.
+  rows asked(context& ctx, context::frame& scratch, const state& s, mat_view<const T> input) const noexcept {
+    const auto before = project(ctx, scratch, C_rows_, input), C = scratch.template mat<T>(1, before.cols());
+    conv_.preview(ctx, before[0], s.conv_state, channels(config_) - C.cols(), C[0]);
+    return {{.q = C}, {}};
+  }
   // From a row of dt: delta, and in its place the decay.
   void step_sizes(row_view<T> alpha, row_view<T> delta) const noexcept {
     const auto low = static_cast<T>(config_.dt_limit_low), high = static_cast<T>(config_.dt_limit_high);
@@ -176,7 +182,7 @@ class mamba2 : public detail::matrix_mixer<mamba2<T, Backend>, T, Backend, rules
   void output(context& ctx, context::frame& scratch, lanes all, const rows& in, mat_view<const T> X,
               mat_view<T> o, mat_view<T> Y) const noexcept {
     const index_t E = o.cols(), part = E / config_.ngroups;
-    for (index_t r = 0; r < o.rows(); ++r)
+    for (index_t r = 0; r < in.x.rows(); ++r)
       for_packs<T, arch>(E, [&, x = in.x[r].data(), y = o[r].data()]<class P>(index_t i) {
         simd::store(y + i,
                     simd::fma(simd::load<P>(data<T>(D_) + i), simd::load<P>(x + i), simd::load<P>(y + i)));
@@ -206,6 +212,8 @@ class mamba2 : public detail::matrix_mixer<mamba2<T, Backend>, T, Backend, rules
 
   weight z_rows_ = rows_of(params_.in_proj, 0, inner(config_)),
          xBC_rows_ = rows_of(params_.in_proj, inner(config_), channels(config_)),
+         C_rows_ = rows_of(params_.in_proj, 2 * inner(config_) + config_.ngroups * config_.d_state,
+                           config_.ngroups* config_.d_state),
          dt_rows_ = rows_of(params_.in_proj, inner(config_) + channels(config_), heads(config_));
   short_conv<T, Backend> conv_{{channels(config_), config_.d_conv, config_.conv_bias},
                                {params_.conv1d_weight, params_.conv1d_bias}};

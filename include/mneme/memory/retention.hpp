@@ -139,6 +139,15 @@ class retention : public detail::matrix_mixer<retention<T, Backend>, T, Backend,
         gamma[r][h] = T(1) - std::ldexp(T(1), static_cast<int>(-5 - h));
     return {.q = q, .k = k, .v = v, .alpha = gamma};
   }
+  recurrence_rows<T> asked(context& ctx, context::frame& scratch, const state& s,
+                           mat_view<const T> x) const noexcept {
+    const auto q = project(ctx, scratch, params_.q_proj, x);
+    detail::scale_queries<arch>(q, config_.head_dim_k);
+    const auto angles = scratch.template row<T>(2 * rope_.pairs());
+    rope_.angles(s.position, angles);
+    turn(angles, q[0]);
+    return {.q = q};
+  }
   // Every head of a row.
   void turn(row_view<const T> angles, row_view<T> row) const noexcept {
     if (rope_.pairs() == 0) return;

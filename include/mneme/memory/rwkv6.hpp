@@ -148,42 +148,58 @@ class rwkv6
     return parts;
   }
 
-  gated_rows operands(context& ctx, context::frame& scratch, lanes all, mat_view<const T> X) const noexcept {
+  // What blends are made of: rows, their differences to the rows before, and m.
+  struct mixed {
+    mat_view<const T> x, d, m;
+  };
+  mixed mix(context& ctx, context::frame& scratch, mat_view<const T> X, mat_view<const T> d) const noexcept {
+    const auto shifted = detail::shifted<arch>(scratch, X, d, tables_.time_maa_x);
+    return {X, d, tanh_of(project(ctx, scratch, tables_.time_maa_w1, shifted))};
+  }
+  static mat_view<T> tanh_of(mat_view<T> M) noexcept {
+    map_rows<arch>(M, []<class P>(P a) { return tanh(a); });
+    return M;
+  }
+  mat_view<T> blend(context& ctx, context::frame& scratch, const mixed& in, index_t part,
+                    const weight& mu) const noexcept {
     const index_t R = config_.mix_rank;
+    const auto Y = project(ctx, scratch, mix_w2_[static_cast<std::size_t>(part)], in.m.columns(part * R, R));
+    detail::shift_by<arch>(in.x, in.d, mu, Y);
+    return Y;
+  }
+  gated_rows reading(context& ctx, context::frame& scratch, const mixed& in) const noexcept {
     const params& p = tables_;
-    const auto tanh_of = [](mat_view<T> M) {
-      map_rows<arch>(M, []<class P>(P a) { return tanh(a); });
-      return mat_view<const T>(M);
-    };
-    const auto d = detail::shift_difference(scratch, all, &state::shift, X),
-               m = tanh_of(
-                   project(ctx, scratch, p.time_maa_w1, detail::shifted<arch>(scratch, X, d, p.time_maa_x))),
-               x_asked = needed(scratch, all, X), d_asked = needed(scratch, all, d),
-               m_asked = needed(scratch, all, m);
-    const auto blend = [&](index_t part, const weight& mu, bool asked) {
-      const auto Y = project(ctx, scratch, mix_w2_[static_cast<std::size_t>(part)],
-                             (asked ? m_asked : m).columns(part * R, R));
-      detail::shift_by<arch>(asked ? x_asked : X, asked ? d_asked : d, mu, Y);
-      return Y;
-    };
+    return {{.q = project(ctx, scratch, p.receptance, blend(ctx, scratch, in, 3, p.time_maa_r))},
+            project(ctx, scratch, p.gate, blend(ctx, scratch, in, 4, p.time_maa_g))};
+  }
+  gated_rows asked(context& ctx, context::frame& scratch, const state& s,
+                   mat_view<const T> x) const noexcept {
+    return reading(ctx, scratch, mix(ctx, scratch, x, detail::shift_difference(scratch, s.shift, x)));
+  }
+
+  gated_rows operands(context& ctx, context::frame& scratch, lanes all, mat_view<const T> X) const noexcept {
+    const params& p = tables_;
+    const mixed in = mix(ctx, scratch, X, detail::shift_difference(scratch, all, &state::shift, X));
+    gated_rows rows = reading(
+        ctx, scratch, {needed(scratch, all, in.x), needed(scratch, all, in.d), needed(scratch, all, in.m)});
     const auto alpha =
         project(ctx, scratch, p.time_decay_w2,
-                tanh_of(project(ctx, scratch, p.time_decay_w1, blend(0, p.time_maa_w, false))));
+                tanh_of(project(ctx, scratch, p.time_decay_w1, blend(ctx, scratch, in, 0, p.time_maa_w))));
     for (index_t r = 0; r < alpha.rows(); ++r)
       for_packs<T, arch>(alpha.cols(), [&]<class P>(index_t i) {
         T* const a = alpha[r].data() + i;
         simd::store(a, exp(P(0) - exp(simd::load<P>(data<T>(p.time_decay) + i) + simd::load<P>(a))));
       });
-    return {{.q = project(ctx, scratch, p.receptance, blend(3, p.time_maa_r, true)),
-             .k = project(ctx, scratch, p.key, blend(1, p.time_maa_k, false)),
-             .v = project(ctx, scratch, p.value, blend(2, p.time_maa_v, false)),
-             .alpha = alpha},
-            project(ctx, scratch, p.gate, blend(4, p.time_maa_g, true))};
+    rows.k = project(ctx, scratch, p.key, blend(ctx, scratch, in, 1, p.time_maa_k));
+    rows.v = project(ctx, scratch, p.value, blend(ctx, scratch, in, 2, p.time_maa_v));
+    rows.alpha = alpha;
+    return rows;
   }
   void output(context& ctx, context::frame& scratch, lanes all, const gated_rows& in, mat_view<const T>,
               mat_view<T> o, mat_view<T> Y) const noexcept {
-    detail::add_bonus<arch>(config_.heads, tables_.time_faaaa, in.q, needed(scratch, all, in.k),
-                            needed(scratch, all, in.v), o);
+    if (in.k.rows() > 0)
+      detail::add_bonus<arch>(config_.heads, tables_.time_faaaa, in.q, needed(scratch, all, in.k),
+                              needed(scratch, all, in.v), o);
     detail::group_norm<arch>(config_.heads, config_.epsilon, tables_.ln_x_weight, tables_.ln_x_bias, o);
     kernel<silu_gate, Backend>::template run<T>(in.gate, o, o);
     kernel<matmul, Backend>::template run<T>(ctx, params_.output, o, Y);

@@ -204,23 +204,16 @@ class rwkv7
     const params& p = tables_;
     const auto x = X.columns(0, D), d = detail::shift_difference(scratch, all, &state::shift, x);
     const auto blend = [&](const weight& mu) { return detail::shifted<arch>(scratch, x, d, mu); };
-    const auto x_asked = needed(scratch, all, x), d_asked = needed(scratch, all, d);
-    const auto blend_asked = [&](const weight& mu) {
-      return detail::shifted<arch>(scratch, x_asked, d_asked, mu);
-    };
-    const auto through = [&](const weight& down, const weight& up, mat_view<const T> in, auto&& f) {
-      const auto narrow = project(ctx, scratch, down, in);
-      map_rows<arch>(narrow, f);
-      return project(ctx, scratch, up, narrow);
-    };
     const auto same = []<class P>(P a) { return a; };
 
+    gated_rows rows = reading(ctx, scratch, needed(scratch, all, x), needed(scratch, all, d));
     const auto x_v = blend(p.x_v);
     const auto k = project(ctx, scratch, p.key, blend(p.x_k)), v = project(ctx, scratch, p.value, x_v),
-               alpha = through(p.w1, p.w2, blend(p.x_w), []<class P>(P a) { return tanh(a); }),
-               rate = through(p.a1, p.a2, blend(p.x_a), same), erased = scratch.template mat<T>(X.rows(), D);
+               alpha = through(ctx, scratch, p.w1, p.w2, blend(p.x_w), []<class P>(P a) { return tanh(a); }),
+               rate = through(ctx, scratch, p.a1, p.a2, blend(p.x_a), same),
+               erased = scratch.template mat<T>(X.rows(), D);
     if (config_.residual == value_residual::takes)
-      blend_values(X.columns(D, D), through(p.v1, p.v2, x_v, same), v);
+      blend_values(X.columns(D, D), through(ctx, scratch, p.v1, p.v2, x_v, same), v);
     for (index_t r = 0; r < X.rows(); ++r) {
       T *const kr = k[r].data(), *const ar = alpha[r].data(), *const rr = rate[r].data(),
                *const er = erased[r].data();
@@ -239,13 +232,29 @@ class rwkv7
         simd::store(rr + i, P(0) - simd::load<P>(rr + i) * simd::load<P>(er + i));
       });
     }
-    return {{.q = project(ctx, scratch, p.receptance, blend_asked(p.x_r)),
-             .k = k,
-             .v = v,
-             .alpha = alpha,
-             .a = erased,
-             .b = rate},
-            through(p.g1, p.g2, blend_asked(p.x_g), []<class P>(P a) { return sigmoid(a); })};
+    rows.k = k, rows.v = v, rows.alpha = alpha, rows.a = erased, rows.b = rate;
+    return rows;
+  }
+  static mat_view<T> through(context& ctx, context::frame& scratch, const weight& down, const weight& up,
+                             mat_view<const T> in, auto&& f) noexcept {
+    const auto narrow = project(ctx, scratch, down, in);
+    map_rows<arch>(narrow, f);
+    return project(ctx, scratch, up, narrow);
+  }
+  gated_rows reading(context& ctx, context::frame& scratch, mat_view<const T> x,
+                     mat_view<const T> d) const noexcept {
+    const params& p = tables_;
+    return {{.q = project(ctx, scratch, p.receptance, detail::shifted<arch>(scratch, x, d, p.x_r))},
+            through(ctx, scratch, p.g1, p.g2, detail::shifted<arch>(scratch, x, d, p.x_g),
+                    []<class P>(P a) { return sigmoid(a); })};
+  }
+  gated_rows asked(context& ctx, context::frame& scratch, const state& s,
+                   mat_view<const T> X) const noexcept {
+    const auto x = X.columns(0, config_.d_model), d = detail::shift_difference(scratch, s.shift, x);
+    gated_rows rows = reading(ctx, scratch, x, d);
+    if (config_.residual == value_residual::gives)
+      rows.v = project(ctx, scratch, tables_.value, detail::shifted<arch>(scratch, x, d, tables_.x_v));
+    return rows;
   }
   // v <- v + sigmoid(v0 + share) (first - v)
   void blend_values(mat_view<const T> first, mat_view<const T> share, mat_view<T> v) const noexcept {
@@ -261,7 +270,8 @@ class rwkv7
     const index_t D = config_.d_model;
     const auto v = needed(scratch, all, in.v);
     detail::group_norm<arch>(config_.heads, config_.epsilon, tables_.ln_x_weight, tables_.ln_x_bias, o);
-    detail::add_bonus<arch>(config_.heads, tables_.r_k, in.q, needed(scratch, all, in.k), v, o);
+    if (in.k.rows() > 0)
+      detail::add_bonus<arch>(config_.heads, tables_.r_k, in.q, needed(scratch, all, in.k), v, o);
     for (index_t r = 0; r < o.rows(); ++r) {
       T* const y = o[r].data();
       for_packs<T, arch>(D, [&]<class P>(index_t i) {

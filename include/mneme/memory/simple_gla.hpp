@@ -140,6 +140,12 @@ class simple_gla : public detail::matrix_mixer<simple_gla<T, Backend>, T, Backen
     });
     return {.q = q, .k = k, .v = v, .alpha = alpha};
   }
+  recurrence_rows<T> asked(context& ctx, context::frame& scratch, const state& s,
+                           mat_view<const T> x) const noexcept {
+    const auto q = q_.preview(ctx, scratch, params_.q_proj, s.q_conv, x);
+    detail::scale_queries<arch>(q, config_.head_dim_k);
+    return {.q = q};
+  }
   void output(context& ctx, context::frame& scratch, lanes all, const recurrence_rows<T>&,
               mat_view<const T> X, mat_view<T> o, mat_view<T> Y) const noexcept {
     const auto gate = project(ctx, scratch, params_.g_proj, needed(scratch, all, X));

@@ -61,8 +61,8 @@ struct recurrence_chunk {};
 template <class T>
 struct recurrence_rows {
   mat_view<const T> q;           // [outputs, K]: only of the tokens whose output is wanted, scaled
-  mat_view<const T> k;           // [T, K]
-  mat_view<const T> v;           // [T, V]
+  mat_view<const T> k = {};      // [T, K]
+  mat_view<const T> v = {};      // [T, V]
   mat_view<const T> alpha = {};  // [T, 1], [T, K] or [T, V]
   mat_view<const T> beta = {};   // [T, 1]
   mat_view<const T> a = {};      // [T, K]

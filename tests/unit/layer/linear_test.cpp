@@ -18,7 +18,7 @@ static_assert(Scannable<linear<float, reference>>);
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void linear_meets_golden_values(double bound) {
   const golden file("layers");
   int cases = 0;
   for (const std::string& name : file.cases()) {
@@ -38,9 +38,9 @@ void meets_golden_values(double bound) {
 }  // namespace
 
 TEST_CASE("linear meets the golden values") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(1e-6);
+  linear_meets_golden_values<double, native>(1e-12);
+  linear_meets_golden_values<double, reference>(1e-12);
+  linear_meets_golden_values<float, native>(1e-6);
 }
 
 TEST_CASE("linear: every storage type of weight and bias, against the reference in double") {

@@ -20,7 +20,7 @@ static_assert(Scannable<rms_norm<float, reference>>);
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void rms_norm_meets_golden_values(double bound) {
   const golden file("layers");
   int cases = 0;
   for (const std::string& name : file.cases()) {
@@ -38,11 +38,13 @@ void meets_golden_values(double bound) {
 
 }  // namespace
 
-TEST_CASE("rms_norm reference meets the golden values") { meets_golden_values<double, reference>(1e-12); }
+TEST_CASE("rms_norm reference meets the golden values") {
+  rms_norm_meets_golden_values<double, reference>(1e-12);
+}
 
 TEMPLATE_LIST_TEST_CASE("rms_norm meets the golden values", "", test_archs) {
-  meets_golden_values<double, cpu<TestType>>(1e-12);
-  meets_golden_values<float, cpu<TestType>>(1e-6);
+  rms_norm_meets_golden_values<double, cpu<TestType>>(1e-12);
+  rms_norm_meets_golden_values<float, cpu<TestType>>(1e-6);
 }
 
 TEMPLATE_LIST_TEST_CASE("rms_norm agrees with its reference for weights of any storage type", "",

@@ -19,7 +19,7 @@ static_assert(Scannable<swiglu<float, reference>>);
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void swiglu_meets_golden_values(double bound) {
   const golden file("layers");
   int cases = 0;
   for (const std::string& name : file.cases()) {
@@ -38,11 +38,13 @@ void meets_golden_values(double bound) {
 
 }  // namespace
 
-TEST_CASE("swiglu reference meets the golden values") { meets_golden_values<double, reference>(1e-12); }
+TEST_CASE("swiglu reference meets the golden values") {
+  swiglu_meets_golden_values<double, reference>(1e-12);
+}
 
 TEMPLATE_LIST_TEST_CASE("swiglu meets the golden values", "", test_archs) {
-  meets_golden_values<double, cpu<TestType>>(1e-12);
-  meets_golden_values<float, cpu<TestType>>(2e-6);
+  swiglu_meets_golden_values<double, cpu<TestType>>(1e-12);
+  swiglu_meets_golden_values<float, cpu<TestType>>(2e-6);
 }
 
 TEST_CASE("swiglu: every storage type, against the reference in double") {

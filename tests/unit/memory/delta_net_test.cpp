@@ -57,7 +57,7 @@ TEST_CASE("delta_net's rule meets the golden values") {
   golden_recurrence::meets<rules::delta_net, float>("delta_rule", 5e-6);
 }
 
-TEST_CASE("delta_net is gated_delta_net that forgets nothing") {  // R9
+TEST_CASE("delta_net is gated_delta_net that forgets nothing", "[L20]") {  // R9
   const gated_delta_net_config c{.d_model = 6, .heads = 2, .head_dim_k = 3, .head_dim_v = 5};
   auto g = gated_delta_net<double>(c, 7).weights();
   std::fill_n(edit<float>(g.A_log), 2, -1000.0f);  // alpha = e^-0

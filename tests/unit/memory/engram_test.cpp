@@ -3,7 +3,7 @@
 #include <mneme/memory/engram.hpp>
 
 #include "catch.hpp"
-#include "golden_tensors.hpp"
+#include "golden_layer.hpp"
 #include "laws/compare.hpp"
 #include "lookup_case.hpp"
 #include "outputs.hpp"
@@ -88,7 +88,51 @@ mat_view<const token_id> column(const std::vector<token_id>& ids) {
   return {ids.data(), static_cast<index_t>(ids.size()), 1};
 }
 
+// The public module with one branch: hidden rows in the gate, in chunks, then token by token.
+template <class T>
+void engram_meets_golden_values(double bound) {
+  const mneme_test::golden file("engram");
+  CHECK(file.cases().size() == 4);
+  for (const std::string& name : file.cases()) {
+    CAPTURE(name);
+    const auto number = [&](const char* flag) { return mneme_test::golden_number(file, name, flag); };
+    const auto X = mneme_test::golden_matrix<token_id>(file, name, "x", 1);
+    const auto H = mneme_test::golden_matrix<T>(file, name, "h");
+    engram_config c{.d_model = H.cols(),
+                    .vocabulary = number("vocabulary"),
+                    .pad_id = static_cast<token_id>(number("pad_id")),
+                    .engram_vocab_size = {},
+                    .n_embed_per_ngram = number("width"),
+                    .n_head_per_ngram = number("heads"),
+                    .layer = number("layer"),
+                    .kernel_size = file.shape(name, "short_conv.conv.weight")[2]};
+    for (const double id : file.values(name, "token_map")) c.token_map.push_back(static_cast<token_id>(id));
+    for (const double n : file.values(name, "sizes")) c.engram_vocab_size.push_back(static_cast<index_t>(n));
+    const auto halves = file.values(name, "multipliers");  // quotient and remainder by 2^31
+    for (std::size_t i = 0; i < halves.size(); i += 2)
+      c.multipliers.push_back(static_cast<std::int64_t>(halves[i]) * (std::int64_t{1} << 31) +
+                              static_cast<std::int64_t>(halves[i + 1]));
+    const auto m = mneme_test::golden_layer<engram<T>>(file, name, c);
+    const auto primes = file.values(name, "primes");
+    CHECK(std::ranges::equal(m.hash().primes, primes));
+    matrix<T> Y(X.rows(), c.d_model);
+    context ctx;
+    auto s = m.init();
+    for (index_t t = 0, rows = 0; t < X.rows(); t += rows) {
+      rows = t < 10 ? std::min<index_t>(5, X.rows() - t) : 1;
+      m.augment(ctx, s, X.view().range(t, t + rows), H.view().range(t, t + rows),
+                Y.view().range(t, t + rows));
+    }
+    CHECK(mneme_test::golden_error<T>(Y.view(), mneme_test::golden_matrix<double>(file, name, "y")) < bound);
+  }
+}
+
 }  // namespace
+
+TEST_CASE("engram meets the golden values of the published demonstration") {
+  engram_meets_golden_values<double>(1e-12);
+  engram_meets_golden_values<float>(2e-5);
+}
 
 TEST_CASE("engram is what it says, gated by its own query or by hidden rows") {
   engram_params p = engram<double>(usual, 3).weights();

@@ -10,20 +10,6 @@ static_assert(Memory<gated_delta_net<float, reference>> && row_stable<gated_delt
 
 namespace {
 
-// silu(conv(X)), or silu(X) without taps [channels, 1, width].
-plain::rows convolved(const plain::rows& X, const weight& taps) {
-  if (!taps) return plain::map(X, plain::silu);
-  const auto w = plain::elements(taps);
-  const index_t width = taps.cols(), tokens = static_cast<index_t>(X.size());
-  plain::rows Y(X.size(), plain::row(X[0].size()));
-  for (index_t t = 0; t < tokens; ++t)
-    for (index_t c = 0; c < taps.rows(); ++c)
-      for (index_t back = 0; back < width && back <= t; ++back)
-        plain::at(Y[static_cast<std::size_t>(t)], c) +=
-            plain::at(w, c * width + width - 1 - back) * plain::at(X[static_cast<std::size_t>(t - back)], c);
-  return plain::map(Y, plain::silu);
-}
-
 plain::row unit(plain::row x) {
   const double length = std::sqrt(plain::dot(x, x) + 1e-6);
   for (double& v : x) v /= length;
@@ -33,9 +19,9 @@ plain::row unit(plain::row x) {
 // Token by token, head by head, as the equations stand.
 plain::rows by_its_equations(const gated_delta_net_config& c, const gated_delta_net_params& p,
                              const plain::rows& X) {
-  const auto Q = convolved(plain::product(p.q_proj, X), p.q_conv1d),
-             K = convolved(plain::product(p.k_proj, X), p.k_conv1d),
-             V = convolved(plain::product(p.v_proj, X), p.v_conv1d);
+  const auto Q = plain::convolved(plain::product(p.q_proj, X), p.q_conv1d),
+             K = plain::convolved(plain::product(p.k_proj, X), p.k_conv1d),
+             V = plain::convolved(plain::product(p.v_proj, X), p.v_conv1d);
   const auto A_log = plain::elements(p.A_log), dt_bias = plain::elements(p.dt_bias);
   std::vector<plain::rows> S(static_cast<std::size_t>(c.value_heads),
                              plain::rows(static_cast<std::size_t>(c.head_dim_k),

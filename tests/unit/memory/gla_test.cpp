@@ -68,7 +68,7 @@ TEST_CASE("gla takes the published expansions where no head width is given") {
   CHECK(m.init().S.size() == 3 * 4 * 8);
 }
 
-TEST_CASE("gla forgets everything behind a saturated gate") {
+TEST_CASE("gla forgets everything behind a saturated gate", "[L20]") {
   gla<float> m({.d_model = 6, .heads = 1, .gate_normaliser = 1}, 3), fresh = m;
   float* const bias = edit<float>(m.weights().gk_proj_bias);
   std::fill_n(bias, 3, -1e4f);  // alpha underflows to 0: every token starts anew

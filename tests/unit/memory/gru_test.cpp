@@ -13,7 +13,7 @@ using mneme_test::matrix;
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void gru_meets_golden_values(double bound) {
   const golden file("gru");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -38,9 +38,9 @@ void meets_golden_values(double bound) {
 }  // namespace
 
 TEST_CASE("gru meets the golden values of torch, scanned and stepped") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(2e-5);
+  gru_meets_golden_values<double, native>(1e-12);
+  gru_meets_golden_values<double, reference>(1e-12);
+  gru_meets_golden_values<float, native>(2e-5);
 }
 
 TEST_CASE("gru: scalar anchor of the specification") {

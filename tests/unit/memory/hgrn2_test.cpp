@@ -41,7 +41,7 @@ plain::rows as_averages(const hgrn2_config& c, const hgrn2_params& p, const plai
 }
 
 template <class M>
-void meets_golden_values(double bound) {
+void hgrn2_meets_golden_values(double bound) {
   const golden file("hgrn2_layer");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -81,9 +81,9 @@ TEST_CASE("hgrn2 averages values, each key channel at its own pace") {
 }
 
 TEST_CASE("hgrn2 meets the golden values") {
-  meets_golden_values<hgrn2<double>>(1e-12);
-  meets_golden_values<hgrn2<double, reference>>(1e-12);
-  meets_golden_values<hgrn2<float>>(2e-5);
+  hgrn2_meets_golden_values<hgrn2<double>>(1e-12);
+  hgrn2_meets_golden_values<hgrn2<double, reference>>(1e-12);
+  hgrn2_meets_golden_values<hgrn2<float>>(2e-5);
 }
 
 TEST_CASE("hgrn2 takes its lower bound from the table of a model") {

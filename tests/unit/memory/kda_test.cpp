@@ -63,7 +63,7 @@ TEST_CASE("kda recalls the newest pair exactly, whatever the decay") {  // D2
       {.d_model = 6, .heads = 1, .head_dim_k = 4, .head_dim_v = 3, .use_short_conv = false});
 }
 
-TEST_CASE("kda whose key channels fade alike is gated_delta_net") {  // R9
+TEST_CASE("kda whose key channels fade alike is gated_delta_net", "[L20]") {  // R9
   const kda_config c{.d_model = 6, .heads = 2, .value_heads = 4, .head_dim_k = 3, .head_dim_v = 5};
   auto p = kda<double>(c, 7).weights();
   const auto fill = [](weight& w, float value) { std::fill_n(edit<float>(w), w.size(), value); };

@@ -15,7 +15,6 @@
 
 using namespace mneme;
 using mneme_test::random_rows;
-using mneme_test::rule;
 using mneme_test::simulation;
 
 namespace {
@@ -57,7 +56,7 @@ bool near(const std::vector<float>& got, const mneme_test::row& expected) {
 
 // 60 tokens with the simulation beside: compares outputs, live positions and all that the observer heard.
 template <class Policy, class Codec>
-void compare(rule policy) {
+void compare(mneme_test::rule policy) {
   using M = kv_attention<double, Policy, store::contiguous<Codec>>;
   for (index_t C : {1, 4, 9})
     for (index_t head_dim : {6, 40}) {
@@ -101,16 +100,16 @@ void compare(rule policy) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("every dropped entry is told once with its key and value", "", store::f32, store::q8_0) {
-  compare<evict::window, TestType>(rule::window);
-  compare<evict::sinks, TestType>(rule::sinks);
-  compare<evict::h2o, TestType>(rule::h2o);
-  compare<evict::tova, TestType>(rule::tova);
+  compare<evict::window, TestType>(mneme_test::rule::window);
+  compare<evict::sinks, TestType>(mneme_test::rule::sinks);
+  compare<evict::h2o, TestType>(mneme_test::rule::h2o);
+  compare<evict::tova, TestType>(mneme_test::rule::tova);
 }
 
 TEST_CASE("a full q8_0 cache attends its own rounded rows") {
   using M = kv_attention<double, evict::full, store::contiguous<store::q8_0>>;
   const M m({.d_model = 7, .heads = 3, .head_dim = 34}, 2);
-  simulation rounding(rule::full, m), exact(rule::full, m);
+  simulation rounding(mneme_test::rule::full, m), exact(mneme_test::rule::full, m);
   rounding.round_stored = rounded<dtype::q8_0>;
   const auto X = random_rows<double>(100, 7, 0, 5);
   mneme_test::matrix<double> Y(100, 7);

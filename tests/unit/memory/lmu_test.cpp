@@ -16,7 +16,7 @@ using mneme_test::matrix;
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void lmu_meets_golden_values(double bound) {
   const golden file("lmu");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -89,9 +89,9 @@ double delay_error(index_t order) {
 }  // namespace
 
 TEST_CASE("lmu meets the golden values") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(2e-5);
+  lmu_meets_golden_values<double, native>(1e-12);
+  lmu_meets_golden_values<double, reference>(1e-12);
+  lmu_meets_golden_values<float, native>(2e-5);
 }
 
 TEST_CASE("lmu: anchor of the specification") {

@@ -14,7 +14,7 @@ using mneme_test::matrix;
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void lru_meets_golden_values(double bound) {
   const golden file("lru");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -40,9 +40,9 @@ weight exact(std::initializer_list<double> v) {
 }  // namespace
 
 TEST_CASE("lru meets the golden values") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(2e-5);
+  lru_meets_golden_values<double, native>(1e-12);
+  lru_meets_golden_values<double, reference>(1e-12);
+  lru_meets_golden_values<float, native>(2e-5);
 }
 
 TEST_CASE("lru: scalar anchor of the specification") {

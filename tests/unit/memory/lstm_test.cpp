@@ -23,7 +23,7 @@ void copy_row(const matrix<T>& from, buffer<T>& to) {
 }
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void lstm_meets_golden_values(double bound) {
   const golden file("lstm");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -54,9 +54,9 @@ void meets_golden_values(double bound) {
 }  // namespace
 
 TEST_CASE("lstm meets the golden values of torch, scanned and stepped") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(2e-5);
+  lstm_meets_golden_values<double, native>(1e-12);
+  lstm_meets_golden_values<double, reference>(1e-12);
+  lstm_meets_golden_values<float, native>(2e-5);
 }
 
 TEST_CASE("lstm: scalar anchor of the specification") {

@@ -65,7 +65,7 @@ plain::rows as_attention(const mamba2_config& c, const mamba2_params& p, const p
 }
 
 template <class M>
-void meets_golden_values(double bound) {
+void mamba2_meets_golden_values(double bound) {
   const golden file("mamba2_layer");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -112,12 +112,12 @@ TEST_CASE("mamba2 is attention with decays, a skip and a gated norm") {
 }
 
 TEST_CASE("mamba2 meets the golden values") {
-  meets_golden_values<mamba2<double>>(1e-12);
-  meets_golden_values<mamba2<double, reference>>(1e-12);
-  meets_golden_values<mamba2<float>>(2e-5);
+  mamba2_meets_golden_values<mamba2<double>>(1e-12);
+  mamba2_meets_golden_values<mamba2<double, reference>>(1e-12);
+  mamba2_meets_golden_values<mamba2<float>>(2e-5);
 }
 
-TEST_CASE("mamba2 with steps of 1 and no skip has the states of simple_gla") {
+TEST_CASE("mamba2 with steps of 1 and no skip has the states of simple_gla", "[L20]") {
   const index_t D = 6, N = 4, H = 3, P = 4, E = H * P;
   mamba2_config c{.d_model = D, .d_state = N, .d_conv = 1, .headdim = P, .ngroups = H, .conv_bias = false};
   c.dt_limit_low = c.dt_limit_high = 1;

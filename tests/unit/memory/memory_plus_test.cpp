@@ -26,7 +26,45 @@ memory_plus<double> with_biases(memory_plus_config c) {
   return m;
 }
 
+template <class T>
+void memory_plus_meets_golden_values(double bound) {
+  const mneme_test::golden file("memory_plus");
+  CHECK(file.cases().size() == 3);
+  for (const std::string& name : file.cases()) {
+    CAPTURE(name);
+    const auto number = [&](const char* flag) { return index_t{std::stoi(file.flag(name, flag))}; };
+    const auto exactly = [&](const char* what) {
+      const auto values = file.values(name, what);
+      std::array<index_t, 3> shape{1, 1, 1};
+      const auto dims = file.shape(name, what);
+      std::copy(dims.begin(), dims.end(), shape.begin());
+      return weight::copy_of(values.data(), shape, static_cast<int>(dims.size()), dtype::f64);
+    };
+    const index_t D = file.shape(name, "x")[1], dv = file.shape(name, "values")[1], dk = D / 2;
+    const memory_plus_config c{.d_model = D,
+                               .d_value = dv,
+                               .sub_keys = number("sub_keys"),
+                               .top_k = number("top_k"),
+                               .d_key = dk,
+                               .norm = product_key_norm::layer,
+                               .epsilon = 0};
+    memory_plus_params p;
+    p.query_proj = exactly("query");
+    p.norm = exactly("norm"), p.norm_bias = constant_weight({dk}, 0);
+    p.keys = exactly("keys"), p.values = exactly("values");
+    p.swilu_projection = exactly("gate"), p.swilu_projection_bias = constant_weight({dv}, 0);
+    p.value_proj = exactly("out"), p.value_proj_bias = constant_weight({D}, 0);
+    const auto y = outputs(memory_plus<T>(c, p), mneme_test::golden_matrix<T>(file, name, "x").view());
+    CHECK(mneme_test::golden_error<T>(y, mneme_test::golden_matrix<double>(file, name, "y")) < bound);
+  }
+}
+
 }  // namespace
+
+TEST_CASE("memory_plus meets the golden values of an independent implementation") {
+  memory_plus_meets_golden_values<double>(1e-12);
+  memory_plus_meets_golden_values<float>(2e-5);
+}
 
 TEST_CASE("memory_plus is what it says") {
   for (const bool gated : {false, true}) {

@@ -13,7 +13,7 @@ using mneme_test::matrix;
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void min_gru_meets_golden_values(double bound) {
   const golden file("min_gru");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -37,9 +37,9 @@ void meets_golden_values(double bound) {
 }  // namespace
 
 TEST_CASE("min_gru meets the golden values") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(2e-5);
+  min_gru_meets_golden_values<double, native>(1e-12);
+  min_gru_meets_golden_values<double, reference>(1e-12);
+  min_gru_meets_golden_values<float, native>(2e-5);
 }
 
 TEST_CASE("min_gru: scalar anchor of the specification") {

@@ -94,7 +94,7 @@ plain::rows as_attention(const mlstm_config& c, const mlstm_params& p, const pla
 }
 
 template <class M>
-void meets_golden_values(double bound) {
+void mlstm_meets_golden_values(double bound) {
   using T = typename M::scalar;
   const golden file("mlstm");
   for (const std::string& name : file.cases()) {
@@ -143,9 +143,9 @@ TEST_CASE("mlstm is attention whose weights are exponential gates") {
 }
 
 TEST_CASE("mlstm meets the golden values") {
-  meets_golden_values<mlstm<double>>(1e-12);
-  meets_golden_values<mlstm<double, reference>>(1e-12);
-  meets_golden_values<mlstm<float>>(2e-5);
+  mlstm_meets_golden_values<mlstm<double>>(1e-12);
+  mlstm_meets_golden_values<mlstm<double, reference>>(1e-12);
+  mlstm_meets_golden_values<mlstm<float>>(2e-5);
 }
 
 TEST_CASE("mlstm: gates far open and far shut") {
@@ -192,7 +192,7 @@ TEST_CASE("mlstm: the scale of a state is in its stabiliser") {
   CHECK(mneme_test::golden_error<double>(Z.view(), Y) <= 1e-12);
 }
 
-TEST_CASE("mlstm with open input gates and small reads is simple_gla") {
+TEST_CASE("mlstm with open input gates and small reads is simple_gla", "[L20]") {
   auto c = small;
   c.normaliser_epsilon = 0;
   auto p = drawn(c);
@@ -243,7 +243,7 @@ TEST_CASE("mlstm with open input gates and small reads is simple_gla") {
   CHECK(plain::error_of(m, X, finished(c, p, X, reads)) <= 1e-12);
 }
 
-TEST_CASE("mlstm with open gates and large reads is linear_attention, normalised") {
+TEST_CASE("mlstm with open gates and large reads is linear_attention, normalised", "[L20]") {
   auto c = small;
   c.normaliser_epsilon = 0;
   auto p = drawn(c);

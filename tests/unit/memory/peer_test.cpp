@@ -17,7 +17,7 @@ static_assert(Scannable<peer<float>> && Batched<peer<float>> && row_stable<peer<
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void peer_meets_golden_values(double bound) {
   const golden file("peer");
   CHECK(file.cases().size() == 5);
   for (const std::string& name : file.cases()) {
@@ -54,10 +54,10 @@ vec experts(const peer_params& p, const vec& x, const std::vector<choice>& chose
     const auto width = static_cast<index_t>(x.size());
     double u = 0;
     for (index_t d = 0; d < width; ++d)
-      u += at(p.weight_down_embed, c.id * width + d) * x[static_cast<std::size_t>(d)];
+      u += lookup_test::at(p.weight_down_embed, c.id * width + d) * x[static_cast<std::size_t>(d)];
     const double gelu = u / 2 * (1 + std::erf(u / std::sqrt(2.0)));
     for (index_t d = 0; d < width; ++d)
-      y[static_cast<std::size_t>(d)] += share * gelu * at(p.weight_up_embed, c.id * width + d);
+      y[static_cast<std::size_t>(d)] += share * gelu * lookup_test::at(p.weight_up_embed, c.id * width + d);
   }
   return y;
 }
@@ -65,12 +65,13 @@ vec experts(const peer_params& p, const vec& x, const std::vector<choice>& chose
 }  // namespace
 
 TEST_CASE("peer meets the golden values of the Python package") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(1e-5);
+  peer_meets_golden_values<double, native>(1e-12);
+  peer_meets_golden_values<double, reference>(1e-12);
+  peer_meets_golden_values<float, native>(1e-5);
 }
 
-TEST_CASE("peer: all experts under equal scores are a dense layer, the best one alone is an expert") {
+TEST_CASE("peer: all experts under equal scores are a dense layer, the best one alone is an expert",
+          "[L20]") {
   const auto X = mneme_test::random_rows<double>(5, 6, 0, 4);
   const auto check = [&](const peer<double>& m, auto&& expected_row) {
     const auto Y = outputs(m, X.view());

@@ -111,4 +111,18 @@ double error_of(const M& m, const rows& X, const rows& expected, index_t cut = 0
   return error / scale;
 }
 
+// silu(conv(X)), or silu(X) without taps [channels, 1, width].
+inline rows convolved(const rows& X, const mneme::weight& taps) {
+  if (!taps) return map(X, silu);
+  const auto w = elements(taps);
+  const index_t width = taps.cols(), tokens = static_cast<index_t>(X.size());
+  rows Y(X.size(), row(X[0].size()));
+  for (index_t t = 0; t < tokens; ++t)
+    for (index_t c = 0; c < taps.rows(); ++c)
+      for (index_t back = 0; back < width && back <= t; ++back)
+        at(Y[static_cast<std::size_t>(t)], c) +=
+            at(w, c * width + width - 1 - back) * at(X[static_cast<std::size_t>(t - back)], c);
+  return map(Y, silu);
+}
+
 }  // namespace plain

@@ -18,7 +18,7 @@ static_assert(std::same_as<state_t<product_key<float>>, nothing>);
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void product_key_meets_golden_values(double bound) {
   const golden file("product_key_memory");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -49,9 +49,9 @@ void meets_golden_values(double bound) {
 }  // namespace
 
 TEST_CASE("product_key meets the golden values of the Python package") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(1e-5);
+  product_key_meets_golden_values<double, native>(1e-12);
+  product_key_meets_golden_values<double, reference>(1e-12);
+  product_key_meets_golden_values<float, native>(1e-5);
 }
 
 TEST_CASE("product_key: every storage type of every tensor, against the reference in double") {

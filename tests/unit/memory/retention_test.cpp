@@ -57,7 +57,7 @@ plain::rows as_attention(const retention_config& c, const retention_params& p, c
 }
 
 template <class M>
-void meets_golden_values(double bound) {
+void retention_meets_golden_values(double bound) {
   const golden file("retention_layer");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -95,9 +95,9 @@ TEST_CASE("retention is attention with fixed decays, and sees distances") {
 }
 
 TEST_CASE("retention meets the golden values") {
-  meets_golden_values<retention<double>>(1e-12);
-  meets_golden_values<retention<double, reference>>(1e-12);
-  meets_golden_values<retention<float>>(2e-5);
+  retention_meets_golden_values<retention<double>>(1e-12);
+  retention_meets_golden_values<retention<double, reference>>(1e-12);
+  retention_meets_golden_values<retention<float>>(2e-5);
 }
 
 TEST_CASE("retention: all positions moved alike change no output") {
@@ -114,7 +114,7 @@ TEST_CASE("retention: all positions moved alike change no output") {
   CHECK(s_later.S != s.S);
 }
 
-TEST_CASE("retention without rotation is simple_gla with constant decays") {
+TEST_CASE("retention without rotation is simple_gla with constant decays", "[L20]") {
   const retention<double> m({.d_model = 8, .heads = 2, .head_dim_v = 4, .rope_base = 0}, 3);
   const auto& p = m.weights();
   const simple_gla_config c{.d_model = 8, .heads = 2, .use_short_conv = false, .gate_normaliser = 1};

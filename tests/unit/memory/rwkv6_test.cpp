@@ -52,7 +52,7 @@ plain::rows by_its_equations(const rwkv6_config& c, const rwkv6_params& p, const
 }
 
 template <class T>
-void meets_golden_layers(double bound) {
+void rwkv6_meets_golden_layers(double bound) {
   const mneme_test::golden file("rwkv6_layer");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -97,11 +97,11 @@ TEST_CASE("rwkv6 meets the golden values of its rule") {
 }
 
 TEST_CASE("rwkv6 meets the golden values of the layer") {
-  meets_golden_layers<double>(1e-12);
-  meets_golden_layers<float>(5e-5);
+  rwkv6_meets_golden_layers<double>(1e-12);
+  rwkv6_meets_golden_layers<float>(5e-5);
 }
 
-TEST_CASE("rwkv6 with a constant decay keeps the state of gla") {  // R3
+TEST_CASE("rwkv6 with a constant decay keeps the state of gla", "[L20]") {  // R3
   constexpr index_t D = 6;
   const rwkv6_config c{.d_model = D, .heads = 2, .mix_rank = 2, .decay_rank = 2};
   auto p = rwkv6<double>(c, 3).weights();
@@ -130,7 +130,7 @@ TEST_CASE("rwkv6 with a constant decay keeps the state of gla") {  // R3
   for (index_t i = 0; i < s.S.size(); ++i) CHECK(std::abs(s.S[i] - t.S[i]) <= 1e-13);
 }
 
-TEST_CASE("rwkv6 without decay and with a bonus of one is linear attention") {  // R3
+TEST_CASE("rwkv6 without decay and with a bonus of one is linear attention", "[L20]") {  // R3
   constexpr index_t tokens = 7, heads = 2, N = 5, D = heads * N;
   const auto r = mneme_test::random_rows<double>(tokens, D, 0, 1),
              k = mneme_test::random_rows<double>(tokens, D, 0, 2),

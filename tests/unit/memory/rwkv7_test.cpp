@@ -74,7 +74,7 @@ mneme_test::matrix<T> beside(const mneme_test::matrix<T>& left, const mneme_test
 }
 
 template <class T>
-void meets_golden_layers(double bound) {
+void rwkv7_meets_golden_layers(double bound) {
   const mneme_test::golden file("rwkv7_layer");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -135,11 +135,11 @@ TEST_CASE("rwkv7's rule meets the golden values") {
 }
 
 TEST_CASE("rwkv7 meets the golden values of the layers, with and without values of the first") {
-  meets_golden_layers<double>(1e-12);
-  meets_golden_layers<float>(1e-4);
+  rwkv7_meets_golden_layers<double>(1e-12);
+  rwkv7_meets_golden_layers<float>(1e-4);
 }
 
-TEST_CASE("rwkv7 that neither fades nor blends is a delta rule") {  // R12
+TEST_CASE("rwkv7 that neither fades nor blends is a delta rule", "[L20]") {  // R12
   constexpr index_t D = 8, heads = 2, N = D / heads, tokens = 9;
   const rwkv7_config c{.d_model = D, .heads = heads, .decay_rank = 1, .rate_rank = 1, .gate_rank = 1};
   auto p = rwkv7<double>(c, 3).weights();

@@ -14,7 +14,7 @@ using mneme_test::matrix;
 namespace {
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void s4d_meets_golden_values(double bound) {
   const golden file("s4d");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -73,9 +73,9 @@ void is_near(const buffer<double>& got, std::initializer_list<double> expected) 
 }  // namespace
 
 TEST_CASE("s4d meets the golden values: layer, state-space model, kernel") {
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<float, native>(2e-5);
+  s4d_meets_golden_values<double, native>(1e-12);
+  s4d_meets_golden_values<double, reference>(1e-12);
+  s4d_meets_golden_values<float, native>(2e-5);
 }
 
 TEST_CASE("s4d: kernels of the specification") {

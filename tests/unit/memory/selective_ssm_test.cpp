@@ -28,7 +28,7 @@ double largest_error(const auto& got, const std::vector<double>& expected) {
 }
 
 template <class T, class Backend>
-void meets_golden_values(double bound) {
+void selective_ssm_meets_golden_values(double bound) {
   const golden file("mamba_layer");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -69,9 +69,9 @@ constexpr selective_ssm_config odd{.d_model = 19, .d_state = 5, .dt_rank = 3};
 }  // namespace
 
 TEST_CASE("selective_ssm meets the golden values") {
-  meets_golden_values<double, reference>(1e-12);
-  meets_golden_values<double, native>(1e-12);
-  meets_golden_values<float, native>(2e-5);
+  selective_ssm_meets_golden_values<double, reference>(1e-12);
+  selective_ssm_meets_golden_values<double, native>(1e-12);
+  selective_ssm_meets_golden_values<float, native>(2e-5);
 }
 
 TEST_CASE("selective_ssm: lanes that want other outputs than their last are packed rightly") {

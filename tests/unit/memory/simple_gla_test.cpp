@@ -15,22 +15,11 @@ static_assert(Memory<simple_gla<float, reference>> && row_stable<simple_gla<floa
 
 namespace {
 
-// silu(conv(X)), or X itself without taps [channels, 1, width].
-plain::rows convolved(const plain::rows& X, const weight& taps) {
-  if (!taps) return X;
-  const auto w = plain::elements(taps);
-  const index_t width = taps.cols(), tokens = static_cast<index_t>(X.size());
-  plain::rows Y(X.size(), plain::row(X[0].size()));
-  for (index_t t = 0; t < tokens; ++t)
-    for (index_t c = 0; c < taps.rows(); ++c)
-      for (index_t back = 0; back < width && back <= t; ++back)
-        plain::at(Y[static_cast<std::size_t>(t)], c) +=
-            plain::at(w, c * width + width - 1 - back) * plain::at(X[static_cast<std::size_t>(t - back)], c);
-  return plain::map(Y, plain::silu);
-}
-
 // As attention: o_t = sum_{s <= t} q_t.k_s (product of alpha_r, s < r <= t) v_s / sqrt(K), without a state.
 plain::rows as_attention(const simple_gla_config& c, const simple_gla_params& p, const plain::rows& X) {
+  const auto convolved = [](const plain::rows& Z, const weight& taps) {
+    return taps ? plain::convolved(Z, taps) : Z;
+  };
   const auto Q = convolved(plain::product(p.q_proj, X), p.q_conv1d),
              K = convolved(plain::product(p.k_proj, X), p.k_conv1d),
              V = convolved(plain::product(p.v_proj, X), p.v_conv1d);
@@ -59,7 +48,7 @@ plain::rows as_attention(const simple_gla_config& c, const simple_gla_params& p,
 }
 
 template <class M>
-void meets_golden_values(double bound) {
+void simple_gla_meets_golden_values(double bound) {
   const golden file("simple_gla_layer");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
@@ -101,12 +90,12 @@ TEST_CASE("simple_gla is attention whose heads forget") {
 }
 
 TEST_CASE("simple_gla meets the golden values") {
-  meets_golden_values<simple_gla<double>>(1e-12);
-  meets_golden_values<simple_gla<double, reference>>(1e-12);
-  meets_golden_values<simple_gla<float>>(2e-5);
+  simple_gla_meets_golden_values<simple_gla<double>>(1e-12);
+  simple_gla_meets_golden_values<simple_gla<double, reference>>(1e-12);
+  simple_gla_meets_golden_values<simple_gla<float>>(2e-5);
 }
 
-TEST_CASE("gla with equal gates in a head is simple_gla") {
+TEST_CASE("gla with equal gates in a head is simple_gla", "[L20]") {
   const index_t D = 8, H = 2, K = 4;
   const simple_gla<double> m({.d_model = D, .heads = H, .use_short_conv = false}, 3);
   const auto& p = m.weights();

@@ -74,7 +74,7 @@ TEST_CASE("writable_product_key is what it says, with all of Delta held") {
   CHECK(s.written.count() > 3);
 }
 
-TEST_CASE("writable_product_key: a learning rate of 0 is the static memory, to the bit") {
+TEST_CASE("writable_product_key: a learning rate of 0 is the static memory, to the bit", "[L20]") {
   const writable_product_key_config c{
       .d_model = 8, .d_value = 33, .heads = 2, .sub_keys = 6, .top_k = 4, .learning_rate = 0};
   const writable_product_key<float> m(c, 5);

@@ -3,13 +3,11 @@
 #include <mneme/backend/cpu/attention.hpp>
 #include <mneme/math/rope.hpp>
 
-#include "arch_list.hpp"
+#include "attention_case.hpp"
 #include "catch.hpp"
 #include "golden.hpp"
 
-using namespace mneme;
-using mneme_test::golden;
-using mneme_test::test_archs;
+using namespace attention_test;
 
 namespace {
 
@@ -38,8 +36,8 @@ void turn(cube<T>& x, const rope& r, const std::vector<double>& positions) {
 }
 
 // The largest error, relative to the largest output.
-template <class Backend, class T>
-double worst(const golden& file, const std::string& name) {
+template <class T>
+double worst(run_of<T, kv_rows<dtype_of<T>>> run, const golden& file, const std::string& name) {
   cube<T> q(file, name, "q"), k(file, name, "k"), v(file, name, "v"), o = q;
   if (const std::string pairs = file.flag(name, "rope"); pairs != "none") {
     const rope r(std::stoi(file.flag(name, "rotary_width")), std::stod(file.flag(name, "base")),
@@ -58,7 +56,7 @@ double worst(const golden& file, const std::string& name) {
       const kv_rows<D> kv{k.bytes(list), v.bytes(list), bytes, bytes, k.d, v.d, offset + r + 1};
       const mat_view<const T> Q(q.at(r, list * group), group, q.d);
       const mat_view<T> O(o.at(r, list * group), group, q.d);
-      kernel<attention, Backend>::template run<T>(ctx, kv, scale, Q, O, {});
+      run(ctx, kv, scale, Q, O, {}, {});
     }
   double error = 0, largest = 0;
   const auto expected = file.values(name, "o");
@@ -71,22 +69,14 @@ double worst(const golden& file, const std::string& name) {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("attention gives the golden values", "", test_archs) {
+TEST_CASE("attention gives the golden values") {
   const golden file("attention");
   REQUIRE(file.cases().size() == 13);
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
-    CHECK(worst<cpu<TestType>, double>(file, name) < 1e-12);
+    CHECK(worst<double>(&kernel<attention, native>::run, file, name) < 1e-12);
+    CHECK(worst<double>(&kernel<attention, reference>::run, file, name) < 1e-12);
     // Sharp scores reach 100, and their float32 rounding becomes an error of e^score.
-    CHECK(worst<cpu<TestType>, float>(file, name) < (name == "sharp" ? 1e-5 : 2e-6));
-  }
-}
-
-TEST_CASE("the attention reference gives the golden values") {
-  const golden file("attention");
-  for (const std::string& name : file.cases()) {
-    CAPTURE(name);
-    CHECK(worst<reference, double>(file, name) < 1e-12);
-    CHECK(worst<reference, float>(file, name) < (name == "sharp" ? 1e-5 : 2e-6));
+    CHECK(worst<float>(&kernel<attention, native>::run, file, name) < (name == "sharp" ? 1e-5 : 2e-6));
   }
 }

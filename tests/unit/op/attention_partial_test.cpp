@@ -2,110 +2,45 @@
 // Partial attention, long lists in parts, biases by distance.
 #include <mneme/backend/cpu/attention.hpp>
 
-#include "arch_list.hpp"
+#include "attention_case.hpp"
 #include "catch.hpp"
 #include "laws/compare.hpp"
 #include "laws/executors.hpp"
 
-using namespace mneme;
-using mneme_test::matrix;
-using mneme_test::random_rows;
-using mneme_test::test_archs;
+using namespace attention_test;
 
 namespace {
 
-// Random float32 entries.
-struct entries {
-  matrix<float> K, V;
-  entries(index_t size, index_t d_key, index_t d_value)
-      : K(random_rows<float>(size, d_key, 0, 11)), V(random_rows<float>(size, d_value, 0, 12)) {}
-  kv_rows<dtype::f32> all() const {
-    return {reinterpret_cast<const std::byte*>(K.view().data()),
-            reinterpret_cast<const std::byte*>(V.view().data()),
-            K.view().stride() * 4,
-            V.view().stride() * 4,
-            K.cols(),
-            V.cols(),
-            K.rows()};
-  }
-};
-
-template <class T>
-struct owned {  // a partial with its rows
-  matrix<T> numbers, sum;
-  owned(index_t G, index_t d) : numbers(2, G), sum(G, d) { clear(view()); }
-  partial<T> view() { return {numbers.view()[0], numbers.view()[1], sum.view()}; }
-};
+using fast = kernel<attention, cpu<simd::native>>;
 
 template <class Backend, class T>
-owned<T> part(const entries& kv, mat_view<const T> Q, index_t from, index_t to) {
-  owned<T> p(Q.rows(), kv.V.cols());
-  context ctx;
-  kernel<attention, Backend>::part(ctx, kv.all(), from, to, 0.3, Q, {}, p.view(), mat_view<T>());
-  return p;
-}
-template <class Backend, class T>
-matrix<T> whole(const entries& kv, mat_view<const T> Q) {
-  matrix<T> O(Q.rows(), kv.V.cols());
-  context ctx;
-  kernel<attention, Backend>::template run<T>(ctx, kv.all(), 0.3, Q, O.view(), {});
-  return O;
-}
-template <class Backend, class T>
-matrix<T> answers(owned<T> p) {
-  kernel<attention, Backend>::finish(p.view(), mat_view<T>());
-  return p.sum;
-}
-template <class T>
-std::string apart(const matrix<T>& got, const matrix<T>& expected) {
-  return mneme_test::difference<T, T>(got, expected, {mneme_test::epsilon<T>, 0, 0, 1});
-}
-template <class T>
-bool same(owned<T>& a, owned<T>& b) {
-  return a.numbers == b.numbers && a.sum == b.sum;
-}
-
-template <class Backend, class T>
-void check_merging() {
+std::string partial_fault() {
+  using op = kernel<attention, Backend>;
   const entries kv(211, 12, 21);
   const auto Q = random_rows<T>(5, 12, 0, 4);
-  const matrix<T> expected = whole<Backend, T>(kv, Q);
-  const std::vector<std::vector<index_t>> cuts{
-      {0, 211}, {0, 1, 211}, {0, 64, 128, 211}, {0, 0, 77, 77, 200, 211}};
-  for (const auto& ends : cuts) {
-    owned<T> left(5, 21), right(5, 21);  // ((a b) c) and (a (b c))
-    for (std::size_t i = 0; i + 1 < ends.size(); ++i)
-      merge(left.view(), part<Backend, T>(kv, Q, ends[i], ends[i + 1]).view());
-    for (std::size_t i = ends.size() - 1; i > 0; --i) {
-      auto p = part<Backend, T>(kv, Q, ends[i - 1], ends[i]);
-      merge(p.view(), right.view());
-      right = p;
-    }
-    CHECK(apart(answers<Backend>(left), expected) == "");
-    CHECK(apart(answers<Backend>(right), expected) == "");
-  }
-  auto p = part<Backend, T>(kv, Q, 30, 90), q = p;
-  owned<T> nothing(5, 21);
-  merge(q.view(), nothing.view());
-  CHECK(same(p, q));
-  merge(nothing.view(), p.view());
-  CHECK(same(p, nothing));
-  CHECK(answers<Backend>(owned<T>(5, 21)) == matrix<T>(5, 21, {}, T(0)));
+  matrix<double> O(5, 21);
+  context ctx;
+  kernel<attention, reference>::run<double>(ctx, kv.all(), 0.3, widened<T>(Q.view()), O.view(), {});
+  return monoid_fault(partial_answers<T>(kv, Q, &op::part, &op::finish, &mneme::merge<T>, O),
+                      {.eps = epsilon<T>, .rows = 0, .width = 12});
 }
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("partials merge to the attention over all entries", "", test_archs) {
-  check_merging<cpu<TestType>, float>();
-  check_merging<cpu<TestType>, double>();
+TEST_CASE("partials merge to the attention over all entries", "[L12][partial][attention]") {
+  CHECK(partial_fault<native, float>() == "");
+  CHECK(partial_fault<native, double>() == "");
+  CHECK(partial_fault<reference, double>() == "");
 }
-TEST_CASE("partials of the reference merge to the attention over all entries") {
-  check_merging<reference, float>();
-  check_merging<reference, double>();
+
+TEST_CASE("a partial over no entries answers with zeros") {
+  owned_partial<float> none(5, 21);
+  fast::finish(none.view(), mat_view<float>());
+  CHECK(none.sum == matrix<float>(5, 21, {}, 0.0f));
 }
 
 TEST_CASE("partials of very unequal scores and of NaN") {
-  owned<double> a(1, 1), b(1, 1);
+  owned_partial<double> a(1, 1), b(1, 1);
   a.view().highest[0] = 800, a.view().total[0] = 2, a.view().sum[0][0] = 6;
   b.view().highest[0] = -900, b.view().total[0] = 1, b.view().sum[0][0] = 5;
   merge(b.view(), a.view());
@@ -123,24 +58,22 @@ TEST_CASE("how long lists are cut") {
   CHECK(attention_parts(1 << 20) == 16);
 }
 
-TEMPLATE_LIST_TEST_CASE("long lists give the reference's answers, with any threads the same bits", "",
-                        test_archs) {
+TEST_CASE("long lists give the reference's answers, with any threads the same bits") {
   for (index_t size : {2047, 2048, 3333}) {
     const entries kv(size, 10, 9);
     const auto Q = random_rows<float>(6, 10, 0, 4);
     context ctx, reversed;
-    mneme_test::reverse_executor threads;
+    reverse_executor threads;
     reversed.threads = &threads;
     matrix<float> O(6, 9), P(6, size + 2), again(6, 9), exact(6, 9), weights(6, size + 2);
-    using fast = kernel<attention, cpu<TestType>>;
-    fast::template run<float>(ctx, kv.all(), 3, Q, O.view(), P.view());
-    fast::template run<float>(reversed, kv.all(), 3, Q, again.view(), {});
+    fast::run<float>(ctx, kv.all(), 3, Q, O.view(), P.view());
+    fast::run<float>(reversed, kv.all(), 3, Q, again.view(), {});
     CHECK(O == again);
     kernel<attention, reference>::run<float>(ctx, kv.all(), 3, Q, exact.view(), weights.view());
-    const mneme_test::tolerance allowed{mneme_test::epsilon<float>, 0, size / 32, 10};
-    CHECK(mneme_test::difference<float, float>(O, exact, allowed) == "");
+    const tolerance allowed{epsilon<float>, 0, size / 32, 10};
+    CHECK(difference<float, float>(O, exact, allowed) == "");
     const mat_view<const float> p = P, w = weights;
-    CHECK(mneme_test::difference<float, float>(p.columns(0, size), w.columns(0, size), allowed) == "");
+    CHECK(difference<float, float>(p.columns(0, size), w.columns(0, size), allowed) == "");
   }
 }
 
@@ -149,16 +82,16 @@ TEST_CASE("scratch for every length is taken while preparing") {
   const auto Q = random_rows<float>(4, 8, 0, 4);
   matrix<float> O(4, 16);
   ctx.preparing = true;
-  attend_lists<cpu<simd::native>, float>(ctx, 2, [kv = entries(3, 8, 16)](index_t) { return kv.all(); }, 1, Q,
-                                         O.view(), {});
+  attend_lists<native, float>(ctx, 2, [kv = entries(3, 8, 16)](index_t) { return kv.all(); }, 1, Q, O.view(),
+                              {});
   ctx.preparing = false;
   const auto held = ctx.scratch_bytes();
-  attend_lists<cpu<simd::native>, float>(ctx, 2, [kv = entries(20000, 8, 16)](index_t) { return kv.all(); },
-                                         1, Q, O.view(), {});
+  attend_lists<native, float>(ctx, 2, [kv = entries(20000, 8, 16)](index_t) { return kv.all(); }, 1, Q,
+                              O.view(), {});
   CHECK(ctx.scratch_bytes() == held);
 }
 
-TEMPLATE_LIST_TEST_CASE("heads look at their own list", "", test_archs) {
+TEST_CASE("heads look at their own list") {
   const entries first(70, 6, 5), second(70, 6, 5);
   const entries both[] = {first, [&] {
                             auto e = second;
@@ -168,17 +101,16 @@ TEMPLATE_LIST_TEST_CASE("heads look at their own list", "", test_archs) {
   const auto Q = random_rows<float>(6, 6, 0, 4);
   matrix<float> O(6, 5), P(6, 70), o(3, 5), p(3, 70);
   context ctx;
-  attend_lists<cpu<TestType>, float>(
+  attend_lists<native, float>(
       ctx, 2, [&](index_t list) { return both[list].all(); }, 1, Q, O.view(), P.view());
   for (index_t list : {0, 1}) {
-    kernel<attention, cpu<TestType>>::template run<float>(
-        ctx, both[list].all(), 1, Q.view().range(3 * list, 3 * list + 3), o.view(), p.view());
-    CHECK(mneme_test::bit_difference<float>(O.view().range(3 * list, 3 * list + 3), o) == "");
-    CHECK(mneme_test::bit_difference<float>(P.view().range(3 * list, 3 * list + 3), p) == "");
+    fast::run<float>(ctx, both[list].all(), 1, Q.view().range(3 * list, 3 * list + 3), o.view(), p.view());
+    CHECK(bit_difference<float>(O.view().range(3 * list, 3 * list + 3), o) == "");
+    CHECK(bit_difference<float>(P.view().range(3 * list, 3 * list + 3), p) == "");
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("biases by distance", "", test_archs) {
+TEST_CASE("biases by distance") {
   const entries kv(90, 7, 5);
   const auto Q = random_rows<double>(4, 7, 0, 4);
   std::vector<index_t> positions;
@@ -188,8 +120,7 @@ TEMPLATE_LIST_TEST_CASE("biases by distance", "", test_archs) {
     const distance_bias bias{slopes, {positions.data(), tables ? 2 : 0, 90}, 210};
     matrix<double> O(4, 5);
     context ctx;
-    attend_lists<cpu<TestType>, double>(
-        ctx, 2, [&](index_t) { return kv.all(); }, 0.3, Q, O.view(), {}, bias);
+    attend_lists<native, double>(ctx, 2, [&](index_t) { return kv.all(); }, 0.3, Q, O.view(), {}, bias);
     for (index_t h = 0; h < 4; ++h) {
       double total = 0;
       std::vector<double> o(5);

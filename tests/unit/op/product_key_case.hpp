@@ -3,7 +3,7 @@
 #pragma once
 #include <mneme/backend/cpu/product_key.hpp>
 
-#include "laws/matrix.hpp"
+#include "op_laws.hpp"
 
 namespace product_key_test {
 
@@ -16,14 +16,15 @@ template <class T>
 struct selection {
   std::vector<T> value;
   std::vector<index_t> id;
+  friend bool operator==(const selection&, const selection&) = default;
 };
-template <class Backend, class T>
-selection<T> selected(const matrix<T>& s1, const matrix<T>& s2, index_t k) {
+template <class T>
+selection<T> selected(mneme_test::kernel_of<product_key_select, T> run, const matrix<T>& s1,
+                      const matrix<T>& s2, index_t k) {
   const auto n = static_cast<std::size_t>(k);
   selection<T> s{std::vector<T>(n, T(7)), std::vector<index_t>(n, 7)};
   context ctx;
-  kernel<product_key_select, Backend>::template run<T>(ctx, s1.view()[0], s2.view()[0], row_view<T>(s.value),
-                                                       row_view<index_t>(s.id));
+  run(ctx, s1.view()[0], s2.view()[0], row_view<T>(s.value), row_view<index_t>(s.id));
   return s;
 }
 

@@ -32,14 +32,14 @@ selection<T> brute_force(const matrix<T>& s1, const matrix<T>& s2, std::size_t k
   return best;
 }
 
-template <class T, class Draw>
-void equals_brute_force(bool exact_sums, Draw&& draw) {
+template <class T>
+void equals_brute_force(bool exact_sums, const std::function<double()>& draw) {
   matrix<T> s1(1, n), s2(1, n);
   for (T& v : s1.view()[0]) v = static_cast<T>(draw());
   for (T& v : s2.view()[0]) v = static_cast<T>(draw());
   const auto all = brute_force(s1, s2, 100);
   for (const index_t k : {1, 32, 100}) {
-    const auto got = selected<native>(s1, s2, k);
+    const auto got = selected<T>(mneme_test::native_of<product_key_select, T>, s1, s2, k);
     CHECK(std::equal(got.value.begin(), got.value.end(), all.value.begin()));
     if (exact_sums) CHECK(std::equal(got.id.begin(), got.id.end(), all.id.begin()));
     for (std::size_t m = 0; m < got.id.size(); ++m)

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operands of the gated linear recurrence for its tests, and ways to run it on them.
+// Operands of the gated linear recurrence for its tests. Rules are values here and kernels pointers, so that
+// nothing but kernels is compiled once per rule.
 #pragma once
 #include <mneme/backend/cpu/recurrence.hpp>
 
-#include "catch.hpp"
-#include "laws/matrix.hpp"
+#include "op_laws.hpp"
 
 #include <cmath>
 
 namespace recurrence_test {
 
 using namespace mneme;
-using mneme_test::matrix;
-using mneme_test::placement;
+using namespace mneme_test;
+
+// Every rule and backend has kernels of this signature.
+template <class T>
+using recurrence_kernel = kernel_of<recurrence<rules::linear_attention>, T>;
 
 // All operands that any rule may ask for; rows of one head.
 template <class T>
@@ -20,31 +23,29 @@ struct operands {
   matrix<T> S, q, k, v, scalars, keys, values, beta, a, b;  // scalars, keys, values: the decay of that kind
 
   index_t tokens() const { return k.rows(); }
-  // What rule R reads of the tokens [from, to), of which the last `outs` are read out.
-  template <rule R>
-  recurrence_rows<T> rows(index_t from, index_t to, index_t outs) const {
+  // What rule r reads of the tokens [from, to), of which the last `outs` are read out.
+  recurrence_rows<T> rows(rule r, index_t from, index_t to, index_t outs) const {
     const auto of = [&](const matrix<T>& m) { return m.view().range(from, to); };
     recurrence_rows<T> in{.q = q.view().range(to - outs, to), .k = of(k), .v = of(v)};
-    if constexpr (R.forget == decay::scalar) in.alpha = of(scalars);
-    if constexpr (R.forget == decay::key) in.alpha = of(keys);
-    if constexpr (R.forget == decay::value) in.alpha = of(values);
-    if constexpr (R.write == update::delta) in.beta = of(beta);
-    if constexpr (R.write == update::dplr) in.a = of(a), in.b = of(b);
+    if (r.forget == decay::scalar) in.alpha = of(scalars);
+    if (r.forget == decay::key) in.alpha = of(keys);
+    if (r.forget == decay::value) in.alpha = of(values);
+    if (r.write == update::delta) in.beta = of(beta);
+    if (r.write == update::dplr) in.a = of(a), in.b = of(b);
     return in;
   }
-  // Runs them on S in place; returns the outputs.
-  template <rule R, class Backend>
-  matrix<T> run(matrix<T>& state, index_t from, index_t to, index_t outs, placement at = {}) const {
-    context ctx;
-    matrix<T> O(outs, v.cols(), at);
-    kernel<recurrence<R>, Backend>::template run<T>(ctx, state.view(), rows<R>(from, to, outs), O.view());
-    CHECK(O.surrounding_untouched());
-    CHECK(state.surrounding_untouched());
-    return O;
+  // A kernel of rule r; the state is S.
+  op_run<T> with(rule r, recurrence_kernel<T> run, placement at = {}) const {
+    return [=, this](tensors<T>& state, index_t from, index_t to, index_t outs) {
+      context ctx;
+      matrix<T> O(outs, v.cols(), at);
+      run(ctx, state[0].view(), rows(r, from, to, outs), O.view());
+      return O;
+    };
   }
-  template <rule R, class Backend>
-  matrix<T> run(matrix<T>& state) const {
-    return run<R, Backend>(state, 0, tokens(), tokens());
+  // All tokens, from S.
+  op_result<T> run(rule r, recurrence_kernel<T> kernel) const {
+    return result_of<T>(with(r, kernel), {S}, tokens(), tokens());
   }
   // The same values in double.
   operands<double> widened() const {
@@ -68,7 +69,7 @@ inline void to_unit_length(auto row) {
 template <class T>
 operands<T> random_operands(index_t tokens, index_t K, index_t V, std::uint64_t seed = 1, placement at = {}) {
   const auto normal = [&](index_t rows, index_t cols) {
-    return matrix<T>(mneme_test::random_rows<T>(rows, cols, 0, ++seed).view(), at);
+    return matrix<T>(random_rows<T>(rows, cols, 0, ++seed).view(), at);
   };
   const auto between = [&](index_t rows, index_t cols, double high) {
     matrix<T> m(rows, cols, at);
@@ -101,23 +102,19 @@ operands<T> random_operands(index_t tokens, index_t K, index_t V, std::uint64_t 
 }
 
 // max |x - y| / (max |y| + 1e-6), the metric of the specification.
-template <class A, class B>
-double relative_error(mat_view<const A> x, mat_view<const B> y) {
-  REQUIRE(x.rows() == y.rows());
-  REQUIRE(x.cols() == y.cols());
+template <class A>
+double relative_error(const matrix<A>& X, const matrix<double>& Y) {
   double error = 0, scale = 0;
-  for (index_t r = 0; r < x.rows(); ++r)
-    for (index_t c = 0; c < x.cols(); ++c) {
-      const double d = std::abs(static_cast<double>(x[r][c]) - static_cast<double>(y[r][c]));
+  for (index_t r = 0; r < Y.rows(); ++r)
+    for (index_t c = 0; c < Y.cols(); ++c) {
+      const double y = Y.view()[r][c], d = std::abs(static_cast<double>(X.view()[r][c]) - y);
       error = d <= error ? error : d;  // NaN stays
-      scale = std::max(scale, std::abs(static_cast<double>(y[r][c])));
+      scale = std::max(scale, std::abs(y));
     }
   return error / (scale + 1e-6);
 }
-template <class A, class B>
-double relative_error(const matrix<A>& x, const matrix<B>& y) {
-  return relative_error<A, B>(x.view(), y.view());
-}
+// A budget of the specification as a tolerance.
+inline tolerance within(double budget) { return {.eps = budget / tolerance::c, .rows = 0, .width = 1}; }
 
 // f.template operator()<R>() for every rule that the enumerators span.
 template <class F>

@@ -1,61 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "recurrence_case.hpp"
-
-#include "arch_list.hpp"
+#include "catch.hpp"
 #include "golden.hpp"
-#include "laws/compare.hpp"
+#include "recurrence_laws.hpp"
 
 #include <string>
 
 using namespace recurrence_test;
-using mneme_test::golden;
-using mneme_test::test_archs;
 
 namespace {
 
-// Budgets of the specification for the step form: 5e-6, and 5e-4 for beta up to 2 and DPLR.
-constexpr double budget(rule r) { return r.write == update::add ? 5e-6 : 5e-4; }
-
-constexpr placement ugly{.gap = 3, .shift = 1};
-
-template <rule R, class T, class Backend>
-void agrees_with_reference(const operands<T>& given, index_t outs, double bound, placement at = {}) {
-  CAPTURE(static_cast<int>(R.forget), static_cast<int>(R.write), static_cast<int>(R.read), given.tokens(),
-          given.k.cols(), given.v.cols(), outs);
-  const operands<double> oracle = given.widened();
-  matrix<T> state = given.S;
-  matrix<double> expected_state = oracle.S;
-  const index_t tokens = given.tokens();
-  const auto o = given.template run<R, Backend>(state, 0, tokens, outs, at);
-  const auto expected = oracle.template run<R, reference>(expected_state, 0, tokens, outs);
-  CHECK(relative_error(o, expected) <= bound);
-  CHECK(relative_error(state, expected_state) <= bound);
+template <rule... R>
+family kernels_of_rules() {
+  return {{R, reference_of<recurrence<R>, double>, native_of<recurrence<R>, float>}...};
 }
-
-// All tokens at once, one by one, and in pieces below and above the size from which panels are copied.
-template <rule R, class T, class Backend>
-void is_bit_equal_however_split(const operands<T>& p) {
-  CAPTURE(static_cast<int>(R.forget), static_cast<int>(R.write), static_cast<int>(R.read), p.k.cols(),
-          p.v.cols());
-  const index_t tokens = p.tokens();
-  matrix<T> whole_state = p.S;
-  const auto whole = p.template run<R, Backend>(whole_state);
-  for (const index_t piece : {1, 3, 5}) {
-    CAPTURE(piece);
-    matrix<T> state = p.S;
-    for (index_t from = 0; from < tokens; from += piece) {
-      const index_t to = std::min(from + piece, tokens);
-      CHECK(mneme_test::bit_difference<T>(p.template run<R, Backend>(state, from, to, to - from).view(),
-                                          whole.view().range(from, to)) == "");
-    }
-    CHECK(state == whole_state);
-  }
-  for (const index_t outs : {0, 2}) {
-    matrix<T> state = p.S;
-    CHECK(mneme_test::bit_difference<T>(p.template run<R, Backend>(state, 0, tokens, outs).view(),
-                                        whole.view().last(outs)) == "");
-    CHECK(state == whole_state);
-  }
+// Every decay with every update, and every update with both reads; no line of the kernel looks at decay and
+// reads. Under AddressSanitizer, whose kernels compile slowly, every operand.
+const family& kernels() {
+  using enum decay;
+  static const family all =
+#if defined(__SANITIZE_ADDRESS__)
+      kernels_of_rules<rules::gla, rules::gated_delta_net, rule{value, update::delta, reads::before},
+                       rules::rwkv7>();
+#else
+      kernels_of_rules<rules::linear_attention, rules::retnet, rules::gla, rules::rwkv6,
+                       rule{value, update::add}, rules::delta_net, rules::gated_delta_net, rules::kda,
+                       rule{value, update::delta, reads::before}, rule{none, update::dplr, reads::before},
+                       rules::comba, rules::rwkv7, rule{value, update::dplr}>();
+#endif
+  return all;
+}
+// The rules of the golden values; on every architecture the second, which recalls, erases and fades.
+constexpr rule gla = rules::gla, gated = rules::gated_delta_net;
+template <class T>
+double error_against(const operands<T>& p, rule r, recurrence_kernel<T> kernel,
+                     recurrence_kernel<double> oracle) {
+  const auto got = p.run(r, kernel);
+  const auto expected = p.widened().run(r, oracle);
+  return std::max(relative_error(got.outputs, expected.outputs),
+                  relative_error(got.state[0], expected.state[0]));
 }
 
 // The head `h` of a golden tensor [T, H, width], or of a state [H, K, V] when there is no time.
@@ -97,8 +79,8 @@ matrix<T> with_column(const matrix<T>& m, const matrix<T>& column) {
   return wide;
 }
 
-template <rule R, class T, class Backend>
-void meets_golden_values(const char* op, double bound) {
+template <class T>
+void meets_golden_values(rule r, recurrence_kernel<T> kernel, const char* op, double bound) {
   const golden file(op);
   for (const std::string& name : file.cases()) {
     const index_t H = file.shape(name, "q")[1];
@@ -109,9 +91,9 @@ void meets_golden_values(const char* op, double bound) {
       p.q = head_of<T>(file, name, "q", h), p.k = head_of<T>(file, name, "k", h),
       p.v = head_of<T>(file, name, "v", h);
       p.S = state_of<T>(file, name, "s0", h);
-      if (R.forget == decay::key) p.keys = exponentials(head_of<T>(file, name, "gk", h));
-      if (R.forget == decay::scalar) p.scalars = exponentials(head_of<T>(file, name, "g", h));
-      if (R.write == update::delta) p.beta = head_of<T>(file, name, "beta", h);
+      if (r.forget == decay::key) p.keys = exponentials(head_of<T>(file, name, "gk", h));
+      if (r.forget == decay::scalar) p.scalars = exponentials(head_of<T>(file, name, "g", h));
+      if (r.write == update::delta) p.beta = head_of<T>(file, name, "beta", h);
       for (index_t t = 0; t < p.tokens(); ++t) scale_row(p.q.view()[t], file.value(name, "scale"));
       auto expected = head_of<double>(file, name, "o", h),
            expected_state = state_of<double>(file, name, "s1", h);
@@ -120,81 +102,98 @@ void meets_golden_values(const char* op, double bound) {
         p.S = with_column(p.S, state_of<T>(file, name, "z0", h));
         expected_state = with_column(expected_state, state_of<double>(file, name, "z1", h));
       }
-      auto o = p.template run<R, Backend>(p.S);
+      op_result<T> got = p.run(r, kernel);
       if (normalised) {
+        const matrix<T>& o = got.outputs;
         const index_t V = o.cols() - 1;
         matrix<T> divided(o.rows(), V);
         for (index_t t = 0; t < o.rows(); ++t)
           for (index_t j = 0; j < V; ++j) divided.view()[t][j] = o.view()[t][j] / (o.view()[t][V] + T(1e-10));
-        o = divided;
+        got.outputs = divided;
       }
-      CHECK(relative_error(o, expected) <= bound);
-      CHECK(relative_error(p.S, expected_state) <= bound);
+      CHECK(relative_error(got.outputs, expected) <= bound);
+      CHECK(relative_error(got.state[0], expected_state) <= bound);
     }
   }
 }
 }  // namespace
 
-TEST_CASE("recurrence meets the golden values without gates") {
-  meets_golden_values<rules::linear_attention, double, reference>("linear_attention", 1e-12);
-  meets_golden_values<rules::linear_attention, double, native>("linear_attention", 1e-12);
-  meets_golden_values<rules::linear_attention, float, native>("linear_attention", 5e-6);
+TEST_CASE("recurrence meets the golden values") {
+  if (const member* m = find(kernels(), rule{}))
+    meets_golden_values<float>(rule{}, m->kernel, "linear_attention", 5e-6);
+  meets_golden_values<float>(gla, native_of<recurrence<gla>, float>, "gla", 5e-6);
+  for (const auto& [arch, run] : kernels_of<recurrence<gated>, float>())
+    meets_golden_values<float>(gated, run, "gated_delta_rule", 5e-6);
+  meets_golden_values<double>({}, reference_of<recurrence<rule{}>, double>, "linear_attention", 1e-12);
+  meets_golden_values<double>(gla, reference_of<recurrence<gla>, double>, "gla", 1e-12);
+  for (const auto run : {reference_of<recurrence<gated>, double>, native_of<recurrence<gated>, double>})
+    meets_golden_values<double>(gated, run, "gated_delta_rule", 1e-12);
 }
 
-TEST_CASE("recurrence reference meets the golden values") {
-  meets_golden_values<rules::gla, double, reference>("gla", 1e-12);
-  meets_golden_values<rules::gated_delta_net, double, reference>("gated_delta_rule", 1e-12);
+TEST_CASE("recurrence agrees with its reference", "[L16][recurrence]") {
+  CHECK(backend_fault(kernels()) == "");
+  const auto oracle = reference_of<recurrence<gated>, double>;
+  for (const auto& [arch, run] : kernels_of<recurrence<gated>, float>()) {
+    CAPTURE(arch);
+    CHECK(backend_fault<float>(gated, run, oracle, budget(gated)) == "");
+  }
+  CHECK(backend_fault<double>(gated, native_of<recurrence<gated>, double>, oracle, 1e-13) == "");
 }
 
-TEMPLATE_LIST_TEST_CASE("recurrence meets the golden values", "", test_archs) {
-  meets_golden_values<rules::gla, double, cpu<TestType>>("gla", 1e-12);
-  meets_golden_values<rules::gla, float, cpu<TestType>>("gla", 5e-6);
-  meets_golden_values<rules::gated_delta_net, double, cpu<TestType>>("gated_delta_rule", 1e-12);
-  meets_golden_values<rules::gated_delta_net, float, cpu<TestType>>("gated_delta_rule", 5e-6);
-}
-
-TEST_CASE("recurrence agrees with its reference under every rule") {
-  for_each_rule([]<rule R>() {
-    for (const auto& [K, V] :
-         {std::pair<index_t, index_t>{1, 1}, {3, 2}, {5, 16}, {2, 131}, {9, 67}, {16, 255}})
-      for (const index_t tokens : {1, 2, 7}) {
-        const auto p = random_operands<float>(tokens, K, V, 11, ugly);
-        agrees_with_reference<R, float, native>(p, tokens, budget(R), ugly);
-        agrees_with_reference<R, float, native>(p, tokens / 2, budget(R), ugly);
-      }
-    is_bit_equal_however_split<R, float, native>(random_operands<float>(13, 9, 199, 12, ugly));
-  });
-}
-
-TEMPLATE_LIST_TEST_CASE("recurrence agrees with its reference on every architecture", "", test_archs) {
-  using backend = cpu<TestType>;
-  const auto examine = []<rule R>() {
-    for (const auto& [K, V] : {std::pair<index_t, index_t>{1, 3}, {17, 37}, {8, 64}}) {
-      agrees_with_reference<R, float, backend>(random_operands<float>(9, K, V, 21, ugly), 9, budget(R), ugly);
-      agrees_with_reference<R, double, backend>(random_operands<double>(9, K, V, 22), 5, 1e-13);
-      is_bit_equal_however_split<R, float, backend>(random_operands<float>(13, K, V, 23));
+TEST_CASE("recurrence is bit-equal however tokens are split into calls") {
+  const auto given = random_operands<float>(13, 9, 199, 12, {.gap = 3, .shift = 1});
+  for (const member& m : kernels()) {
+    CAPTURE(name_of(m.is));
+    CHECK(split_fault(given.with(m.is, m.kernel), {given.S}, 13) == "");
+  }
+  for (const auto& [K, V] : {std::pair<index_t, index_t>{1, 3}, {17, 37}, {8, 64}}) {
+    const auto p = random_operands<float>(13, K, V, 23);
+    for (const auto& [arch, run] : kernels_of<recurrence<gated>, float>()) {
+      CAPTURE(arch, K, V);
+      CHECK(split_fault(p.with(gated, run), {p.S}, 13) == "");
     }
-  };
-  examine.template operator()<rules::gla>();
-  examine.template operator()<rules::gated_delta_net>();
+  }
 }
 
-TEST_CASE("recurrence agrees with its reference where a panel outgrows the nearest cache") {
-  agrees_with_reference<rules::gated_delta_net, float, native>(random_operands<float>(6, 300, 70, 31), 6,
-                                                               budget(rules::gated_delta_net));
-  is_bit_equal_however_split<rules::gated_delta_net, float, native>(random_operands<float>(11, 300, 200, 32));
+TEST_CASE("recurrence where a panel outgrows the nearest cache") {
+  const auto run = native_of<recurrence<gated>, float>;
+  const auto narrow = random_operands<float>(6, 300, 70, 31), wide = random_operands<float>(6, 300, 200, 32);
+  CHECK(error_against(narrow, gated, run, reference_of<recurrence<gated>, double>) <= budget(gated));
+  CHECK(split_fault(wide.with(gated, run), {wide.S}, 6) == "");
 }
 
 TEST_CASE("recurrence stays within its budget over a thousand tokens") {
-  agrees_with_reference<rules::gla, float, native>(random_operands<float>(1024, 128, 19, 41), 1024, 5e-6);
-  agrees_with_reference<rules::gated_delta_net, float, native>(random_operands<float>(1024, 128, 19, 42),
-                                                               1024, 5e-6);
+  const auto p = random_operands<float>(1024, 128, 19, 41);
+  CHECK(error_against(p, gla, native_of<recurrence<gla>, float>, reference_of<recurrence<gla>, double>) <=
+        5e-6);
+  CHECK(error_against(p, gated, native_of<recurrence<gated>, float>,
+                      reference_of<recurrence<gated>, double>) <= 5e-6);
+}
+
+TEST_CASE("recurrence stays finite under the strongest decay") {  // P8: log decay -80 in every step
+  auto p = random_operands<float>(200, 6, 21);
+  for (matrix<float>* m : {&p.scalars, &p.keys, &p.values})
+    for (index_t t = 0; t < 200; ++t) std::fill(m->view()[t].begin(), m->view()[t].end(), std::exp(-80.0f));
+  for (const member& m : kernels()) {
+    if (m.is.forget == decay::none) continue;
+    CAPTURE(name_of(m.is));
+    const auto got = p.run(m.is, m.kernel);
+    bool finite = true;
+    for (const matrix<float>* x : {&got.outputs, &got.state[0]})
+      for (index_t r = 0; r < x->rows(); ++r)
+        for (const float v : x->view()[r]) finite = finite && std::isfinite(v);
+    CHECK(finite);
+  }
 }
 
 TEST_CASE("recurrence over no token changes nothing") {
   const auto p = random_operands<float>(3, 5, 21, 51);
-  matrix<float> state = p.S;
-  p.run<rules::gated_delta_net, native>(state, 1, 1, 0);
-  p.run<rules::gla, reference>(state, 1, 1, 0);
-  CHECK(state == p.S);
+  for (const member& m : kernels()) {
+    tensors<float> state{p.S};
+    p.with(m.is, m.kernel)(state, 1, 1, 0);
+    CHECK(state[0] == p.S);
+  }
+  tensors<float> state{p.S};
+  p.with(gla, reference_of<recurrence<gla>, float>)(state, 1, 1, 0);
+  CHECK(state[0] == p.S);
 }

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <mneme/backend/cpu/selective_scan.hpp>
+#include <mneme/op/diagonal_scan.hpp>
+#include <mneme/op/recurrence.hpp>
 
-#include "arch_list.hpp"
 #include "catch.hpp"
-#include "golden.hpp"
+#include "golden_tensors.hpp"
 #include "laws/compare.hpp"
-
-#include <string>
+#include "op_laws.hpp"
 
 using namespace mneme;
-using mneme_test::golden;
-using mneme_test::matrix;
-using mneme_test::placement;
-using mneme_test::test_archs;
+using namespace mneme_test;
 
 namespace {
 
@@ -31,7 +28,7 @@ struct problem {
       : groups(G), softplus(p.softplus) {
     std::uint64_t seed = 1;
     const auto draw = [&](index_t r, index_t c) {
-      return matrix<T>(mneme_test::random_rows<T>(r, c, 0, ++seed).view(), at);
+      return matrix<T>(random_rows<T>(r, c, 0, ++seed).view(), at);
     };
     u = draw(rows, E), delta = draw(rows, E), A = draw(E, N), B = draw(rows, G * N), C = draw(rows, G * N);
     bias = draw(p.bias, E), D = draw(p.D, E), z = draw(p.z ? rows : 0, E), h = draw(E, N);
@@ -55,15 +52,17 @@ struct problem {
     if (z.rows() > 0) in.z = z.view().range(to - outs, to);
     return in;
   }
-  // Tokens [from, to), the last outs outputs.
-  template <class Backend>
-  matrix<T> run(matrix<T>& state, index_t from, index_t to, index_t outs, placement at = {}) const {
-    context ctx;
-    matrix<T> y(outs, u.cols(), at);
-    kernel<selective_scan, Backend>::template run<T>(ctx, input(from, to, outs), state.view(), y.view());
-    CHECK(y.surrounding_untouched());
-    CHECK(state.surrounding_untouched());
-    return y;
+  op_run<T> with(kernel_of<selective_scan, T> run, placement at = {}) const {
+    return [=, this](tensors<T>& state, index_t from, index_t to, index_t outs) {
+      context ctx;
+      matrix<T> y(outs, u.cols(), at);
+      run(ctx, input(from, to, outs), state[0].view(), y.view());
+      return y;
+    };
+  }
+  // All tokens.
+  op_result<T> run(kernel_of<selective_scan, T> kernel) const {
+    return result_of<T>(with(kernel), {h}, rows(), rows());
   }
   index_t rows() const { return u.rows(); }
 };
@@ -79,22 +78,18 @@ problem<double> widened(const problem<T>& p) {
 }
 
 template <class T>
-mneme_test::tolerance allowed(index_t rows, index_t N) {
-  return {.eps = mneme_test::epsilon<T>, .rows = rows, .width = N};
+tolerance allowed(index_t rows, index_t N) {
+  return {.eps = epsilon<T>, .rows = rows, .width = N};
 }
 
-template <class T, class Arch>
+template <class T>
 void agrees_with_reference(index_t rows, index_t E, index_t N, index_t G, parts p, placement at) {
-  CAPTURE(rows, E, N, G, p.bias, p.softplus, p.D, p.z, at.gap, at.shift);
   const problem<T> given(rows, E, N, G, p, at);
-  const problem<double> oracle = widened(given);
-  matrix<T> h = given.h;
-  matrix<double> h_oracle = oracle.h;
-  const auto y = given.template run<cpu<Arch>>(h, 0, rows, rows, at);
-  const auto expected = oracle.template run<reference>(h_oracle, 0, rows, rows);
-  const auto tolerance = allowed<T>(rows, N);
-  CHECK(mneme_test::difference<T, double>(y, expected, tolerance) == "");
-  CHECK(mneme_test::difference<T, double>(h, h_oracle, tolerance) == "");
+  const auto expected = widened(given).run(reference_of<selective_scan, double>);
+  for (const auto& [arch, run] : kernels_of<selective_scan, T>()) {
+    CAPTURE(arch, rows, E, N, G, p.bias, p.softplus, p.D, p.z, at.gap);
+    CHECK(backend_fault(given.with(run, at), {given.h}, rows, rows, expected, allowed<T>(rows, N)) == "");
+  }
 }
 
 // A problem with the tensors of one golden case.
@@ -102,41 +97,25 @@ template <class T>
 problem<T> golden_problem(const golden& file, const std::string& name) {
   problem<T> p(0, 1, 1, 1);
   const auto tensor = [&](const char* what) {
-    if (!file.has(name, what)) return matrix<T>(0, 0);
-    const auto shape = file.shape(name, what);
-    const auto values = file.values(name, what);
-    const auto n = static_cast<index_t>(values.size()), rows = shape.size() == 1 ? 1 : shape[0];
-    matrix<T> m(rows, n / rows);
-    for (index_t i = 0; i < n; ++i) m.view().data()[i] = static_cast<T>(values[static_cast<std::size_t>(i)]);
-    return m;
+    return file.has(name, what) ? golden_matrix<T>(file, name, what) : matrix<T>(0, 0);
   };
   p.u = tensor("u"), p.delta = tensor("delta"), p.A = tensor("A"), p.B = tensor("B"), p.C = tensor("C");
   p.bias = tensor("delta_bias"), p.D = tensor("D"), p.z = tensor("z"), p.h = tensor("h0");
   p.groups = std::stoi(file.flag(name, "groups"));
+  for (matrix<T>* m : {&p.B, &p.C})  // [T, groups, N] there
+    *m = matrix<T>(mat_view<const T>(m->view().data(), p.u.rows(), p.groups * p.A.cols()), placement{});
   p.softplus = file.flag(name, "delta_softplus") == "1";
   return p;
 }
 
-double largest_error(const double* got, const std::vector<double>& expected) {
-  double error = 0, scale = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    error = std::max(error, std::abs(got[i] - expected[i]));
-    scale = std::max(scale, std::abs(expected[i]));
-  }
-  return error / scale;
-}
-
-template <class T, class Backend>
-void meets_golden_values(double bound) {
+template <class T>
+void meets_golden_values(kernel_of<selective_scan, T> run, double bound) {
   const golden file("selective_scan");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
-    const auto p = golden_problem<T>(file, name);
-    matrix<T> h = p.h;
-    const auto y = p.template run<Backend>(h, 0, p.rows(), p.rows());
-    const auto wide_y = mneme_test::widened<T>(y.view()), wide_h = mneme_test::widened<T>(h.view());
-    CHECK(largest_error(wide_y.view().data(), file.values(name, "y")) < bound);
-    CHECK(largest_error(wide_h.view().data(), file.values(name, "h1")) < bound);
+    const auto got = golden_problem<T>(file, name).run(run);
+    CHECK(golden_error<T>(got.outputs, golden_matrix<double>(file, name, "y")) < bound);
+    CHECK(golden_error<T>(got.state[0], golden_matrix<double>(file, name, "h1")) < bound);
   }
 }
 
@@ -144,13 +123,11 @@ constexpr placement ugly{.gap = 3, .shift = 1};
 
 }  // namespace
 
-TEST_CASE("selective_scan reference meets the golden values") {
-  meets_golden_values<double, reference>(1e-12);
-}
-
-TEMPLATE_LIST_TEST_CASE("selective_scan meets the golden values", "", test_archs) {
-  meets_golden_values<double, cpu<TestType>>(1e-12);
-  meets_golden_values<float, cpu<TestType>>(2e-5);
+TEST_CASE("selective_scan meets the golden values") {
+  meets_golden_values<double>(reference_of<selective_scan, double>, 1e-12);
+  for (const auto& [arch, run] : kernels_of<selective_scan, double>())
+    meets_golden_values<double>(run, 1e-12);
+  for (const auto& [arch, run] : kernels_of<selective_scan, float>()) meets_golden_values<float>(run, 2e-5);
 }
 
 // Anchor N5 of the specification: one channel, computed by hand.
@@ -167,75 +144,67 @@ TEST_CASE("selective_scan, three tokens computed by hand") {
                                         .D = D,
                                         .z = {z.data(), 3, 1}};
   context ctx;
-  kernel<selective_scan, reference>::run<double>(ctx, in, {h.data(), 1, 2}, {y.data(), 3, 1});
-  CHECK(largest_error(y.data(), {1.1818256357, -0.3893655635, -0.3447524217}) < 1e-10);
-  CHECK(largest_error(h.data(), {-0.0139225371, 0.7811918040}) < 1e-10);
+  reference_of<selective_scan, double>(ctx, in, {h.data(), 1, 2}, {y.data(), 3, 1});
+  const double by_hand[] = {1.1818256357, -0.3893655635, -0.3447524217, -0.0139225371, 0.7811918040};
+  for (std::size_t i = 0; i < 3; ++i) CHECK(std::abs(y[i] - by_hand[i]) < 1e-10);
+  for (std::size_t i = 0; i < 2; ++i) CHECK(std::abs(h[i] - by_hand[3 + i]) < 1e-10);
 }
 
-TEMPLATE_LIST_TEST_CASE("selective_scan agrees with its reference", "", test_archs) {
+TEST_CASE("selective_scan agrees with its reference", "[L16][selective_scan]") {
   for (const index_t N : {1, 3, 16, 17, 35})
     for (const index_t E : {1, 7, 34}) {
-      agrees_with_reference<float, TestType>(5, E, N, 1, {}, ugly);
-      agrees_with_reference<double, TestType>(5, E, N, 1, {}, ugly);
+      agrees_with_reference<float>(5, E, N, 1, {}, ugly);
+      agrees_with_reference<double>(5, E, N, 1, {}, ugly);
     }
   for (const parts p : {parts{false, false, false, false}, parts{.bias = false}, parts{.softplus = false},
                         parts{.D = false}, parts{.z = false}})
-    agrees_with_reference<float, TestType>(4, 19, 5, 1, p, {});
-  agrees_with_reference<float, TestType>(3, 6, 5, 3, {}, ugly);
-  agrees_with_reference<float, TestType>(3, 54, 16, 2, {}, ugly);   // groups that end inside a pack
-  agrees_with_reference<float, TestType>(2, 300, 16, 5, {}, ugly);  // and inside a slice
-  agrees_with_reference<float, TestType>(211, 17, 16, 1, {}, {});
+    agrees_with_reference<float>(4, 19, 5, 1, p, {});
+  agrees_with_reference<float>(3, 6, 5, 3, {}, ugly);
+  agrees_with_reference<float>(3, 54, 16, 2, {}, ugly);   // groups that end inside a pack
+  agrees_with_reference<float>(2, 300, 16, 5, {}, ugly);  // and inside a slice
+  agrees_with_reference<float>(211, 17, 16, 1, {}, {});
 }
 
-TEMPLATE_LIST_TEST_CASE("selective_scan is bit-equal however tokens are split into calls", "", test_archs) {
-  using backend = cpu<TestType>;
+TEST_CASE("selective_scan is bit-equal however tokens are split into calls") {
   const problem<float> p(11, 37, 19, 1, {}, ugly);
-  matrix<float> whole_h = p.h;
-  const auto whole = p.run<backend>(whole_h, 0, 11, 11);
-  for (index_t cut = 0; cut <= 11; ++cut) {
-    CAPTURE(cut);
-    matrix<float> h = p.h;
-    p.run<backend>(h, 0, cut, 0);  // nobody reads these outputs
-    const auto rest = p.run<backend>(h, cut, 11, 11 - cut);
-    CHECK(mneme_test::bit_difference<float>(rest, whole.view().last(11 - cut)) == "");
-    CHECK(h == whole_h);
-    h = p.h;
-    CHECK(mneme_test::bit_difference<float>(p.run<backend>(h, 0, 11, cut), whole.view().last(cut)) == "");
-    CHECK(h == whole_h);
+  for (const auto& [arch, run] : kernels_of<selective_scan, float>()) {
+    CAPTURE(arch);
+    CHECK(split_fault(p.with(run), {p.h}, 11) == "");
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("selective_scan may write its outputs over the gate", "", test_archs) {
+TEST_CASE("selective_scan may write its outputs over the gate") {
   const problem<float> p(4, 21, 16, 1);
-  matrix<float> h = p.h, h_in_place = p.h, y = p.z;
-  const auto expected = p.run<cpu<TestType>>(h, 0, 4, 4);
-  auto in = p.input(0, 4, 4);
-  in.z = y;
-  context ctx;
-  kernel<selective_scan, cpu<TestType>>::template run<float>(ctx, in, h_in_place.view(), y.view());
-  CHECK(y == expected);
+  for (const auto& [arch, run] : kernels_of<selective_scan, float>()) {
+    CAPTURE(arch);
+    matrix<float> h = p.h, y = p.z;
+    auto in = p.input(0, 4, 4);
+    in.z = y;
+    context ctx;
+    run(ctx, in, h.view(), y.view());
+    CHECK(y == p.run(run).outputs);
+  }
 }
 
-TEMPLATE_LIST_TEST_CASE("selective_scan: step sizes at the ends of the range", "", test_archs) {
+TEST_CASE("selective_scan: step sizes at the ends of the range", "[L20]") {
   problem<float> p(1, 18, 16, 1, {.bias = false});
-  const auto with_delta = [&](float value) {
-    for (float& d : p.delta.view()[0]) d = value;
-    matrix<float> h = p.h;
-    p.run<cpu<TestType>>(h, 0, 1, 1);
-    return h;
-  };
-  CHECK(with_delta(-200) == p.h);  // dt = 0: nothing is forgotten, nothing enters
-  const auto forgotten = with_delta(1e6f);
-  for (index_t e = 0; e < 18; ++e)
-    for (index_t n = 0; n < 16; ++n) {
-      const float expected = 1e6f * p.u.view()[0][e] * p.B.view()[0][n];
-      CHECK(forgotten.view()[e][n] == Approx(expected).epsilon(1e-6));
-    }
+  for (const auto& [arch, run] : kernels_of<selective_scan, float>()) {
+    CAPTURE(arch);
+    const auto with_delta = [&](float value) {
+      std::fill(p.delta.view()[0].begin(), p.delta.view()[0].end(), value);
+      return p.run(run).state[0];
+    };
+    CHECK(with_delta(-200) == p.h);  // dt = 0: nothing is forgotten, nothing enters
+    const auto forgotten = with_delta(1e6f);
+    for (index_t e = 0; e < 18; ++e)
+      for (index_t n = 0; n < 16; ++n) {
+        const float expected = 1e6f * p.u.view()[0][e] * p.B.view()[0][n];
+        CHECK(std::abs(forgotten.view()[e][n] - expected) <= 1e-6f * std::abs(expected));
+      }
+  }
 }
 
-TEMPLATE_LIST_TEST_CASE("selective_scan: equal groups are no groups, and outputs are linear in u", "",
-                        test_archs) {
-  using backend = cpu<TestType>;
+TEST_CASE("selective_scan: equal groups are no groups, and outputs are linear in u", "[L20]") {
   problem<double> one(6, 12, 5, 1);
   problem<double> three = one;
   three.groups = 3;
@@ -245,29 +214,62 @@ TEMPLATE_LIST_TEST_CASE("selective_scan: equal groups are no groups, and outputs
       three.B.view()[t][i] = one.B.view()[t][i % 5];
       three.C.view()[t][i] = one.C.view()[t][i % 5];
     }
-  matrix<double> h = one.h, h_three = one.h;
-  const auto y = one.run<backend>(h, 0, 6, 6);
-  const auto y_three = three.run<backend>(h_three, 0, 6, 6);
-  const auto tolerance = allowed<double>(6, 5);
-  CHECK(mneme_test::difference<double, double>(y_three, y, tolerance) == "");
-  CHECK(mneme_test::difference<double, double>(h_three, h, tolerance) == "");
-
   problem<double> doubled = one;  // u and the start state twice as large
   for (matrix<double>* m : {&doubled.u, &doubled.h})
     for (index_t r = 0; r < m->rows(); ++r)
       for (double& x : m->view()[r]) x *= 2;
-  matrix<double> h_doubled = doubled.h;
-  auto y_doubled = doubled.run<backend>(h_doubled, 0, 6, 6);
-  for (index_t t = 0; t < 6; ++t)
-    for (double& x : y_doubled.view()[t]) x /= 2;
-  CHECK(mneme_test::difference<double, double>(y_doubled, y, tolerance) == "");
+  for (const auto& run : {reference_of<selective_scan, double>, native_of<selective_scan, double>}) {
+    const auto plain = one.run(run), grouped = three.run(run);
+    auto larger = doubled.run(run).outputs;
+    for (index_t t = 0; t < 6; ++t)
+      for (double& x : larger.view()[t]) x /= 2;
+    CHECK(difference<double, double>(grouped.outputs, plain.outputs, allowed<double>(6, 5)) == "");
+    CHECK(difference<double, double>(grouped.state[0], plain.state[0], allowed<double>(6, 5)) == "");
+    CHECK(difference<double, double>(larger, plain.outputs, allowed<double>(6, 5)) == "");
+  }
 }
 
-TEMPLATE_LIST_TEST_CASE("selective_scan: the state stays within the bound of a fading memory", "",
-                        test_archs) {
+TEST_CASE("selective_scan that does not select is diagonal_ssm, with one decay it is the recurrence",
+          "[L20]") {
+  constexpr index_t rows = 7, E = 4, N = 5;
+  problem<double> p(rows, E, N, 1, {false, false, false, false});
+  p.h = matrix<double>(E, N, {}, 0.0);
+  const auto all_rows_like_first = [](matrix<double>& m) {
+    for (index_t t = 1; t < m.rows(); ++t)
+      std::copy(m.view()[0].begin(), m.view()[0].end(), m.view()[t].begin());
+  };
+  problem<double> constant = p;  // step sizes, B and C of the first token throughout
+  for (auto* m : {&constant.delta, &constant.B, &constant.C}) all_rows_like_first(*m);
+  matrix<double> lambda(2 * N, E, {}, 0.0), C = lambda, skip(1, E, {}, 0.0), x = lambda, y(rows, E);
+  for (index_t e = 0; e < E; ++e)
+    for (index_t n = 0; n < N; ++n) {
+      const double dt = p.delta.view()[0][e];
+      lambda.view()[2 * n][e] = std::exp(dt * p.A.view()[e][n]);
+      C.view()[2 * n][e] = p.C.view()[0][n] * dt * p.B.view()[0][n];
+    }
+  context ctx;
+  reference_of<diagonal_ssm, double>(ctx, {p.u.view(), lambda.view(), C.view(), skip.view()[0]}, x.view(),
+                                     y.view());
+  const auto run = reference_of<selective_scan, double>;
+  CHECK(difference<double, double>(constant.run(run).outputs, y, allowed<double>(rows, N)) == "");
+
+  problem<double> one = p;  // one step size for all channels, one A: the state is B u^T under a scalar decay
+  matrix<double> S(N, E, {}, 0.0), alpha(rows, 1), v = p.u;
+  for (index_t t = 0; t < rows; ++t) {
+    const double dt = p.delta.view()[t][0];
+    std::fill(one.delta.view()[t].begin(), one.delta.view()[t].end(), dt);
+    alpha.view()[t][0] = std::exp(-0.1 * dt);
+    for (double& u : v.view()[t]) u *= dt;
+  }
+  one.A = matrix<double>(E, N, {}, -0.1);
+  reference_of<recurrence<rules::mamba2>, double>(ctx, S.view(), {.q = p.C, .k = p.B, .v = v, .alpha = alpha},
+                                                  y.view());
+  CHECK(difference<double, double>(one.run(run).outputs, y, allowed<double>(rows, N)) == "");
+}
+
+TEST_CASE("selective_scan: the state stays within the bound of a fading memory") {
   const problem<double> p(64, 9, 7, 1);
-  matrix<double> h = p.h;
-  p.run<cpu<TestType>>(h, 0, 64, 0);
+  const matrix<double> h = p.run(native_of<selective_scan, double>).state[0];
   for (index_t e = 0; e < 9; ++e)
     for (index_t n = 0; n < 7; ++n) {
       double bound = std::abs(p.h.view()[e][n]), drive = 0, slowest = 1;

@@ -19,7 +19,7 @@ using mneme_test::write_token;
 
 namespace {
 
-const kv_shape shapes[] = {{1, 1, 1}, {3, 8, 5}, {2, 33, 40}};
+const kv_shape bounded_shapes[] = {{1, 1, 1}, {3, 8, 5}, {2, 33, 40}};
 
 // A bounded cache of `slots` slots for 3 slots tokens: the newest takes the place of the victim, in every
 // list another.
@@ -55,7 +55,7 @@ static_assert(store::Under<store::paged<store::f32>, out_of_order>);
 
 TEMPLATE_TEST_CASE("paged slots hold what contiguous slots hold", "", store::f32, store::f16, store::bf16,
                    store::q8_0, store::q4_0) {
-  for (const kv_shape& shape : shapes)
+  for (const kv_shape& shape : bounded_shapes)
     for (index_t slots : {2, 16, 17, 40}) {
       CAPTURE(shape.lists, shape.d_key, slots);
       auto a = store::contiguous<TestType>::with_slots(shape, slots, {});
@@ -66,7 +66,7 @@ TEMPLATE_TEST_CASE("paged slots hold what contiguous slots hold", "", store::f32
 
 TEMPLATE_TEST_CASE("ring slots hold what contiguous slots hold", "", store::f32, store::f16, store::bf16,
                    store::q8_0, store::q4_0) {
-  for (kv_shape shape : shapes)
+  for (kv_shape shape : bounded_shapes)
     for (index_t slots : {2, 3, 9, 17})
       for (index_t pinned : {0, 1, 4}) {
         if (pinned > slots - 2) continue;

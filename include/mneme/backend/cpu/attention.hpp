@@ -77,22 +77,37 @@ struct kernel<attention, cpu<Arch>> {
   template <int N, class T>
   static void score(mat_view<const T> Q, index_t g, const T* const* keys, index_t n, index_t d, T scale,
                     mat_view<T> scores) noexcept {
+    index_t i = 0;
+    for (; i + 4 <= n; i += 4) products<N, 4>(Q, g, keys + i, d, scale, scores, i);
+    for (; i < n; ++i) products<N, 1>(Q, g, keys + i, d, scale, scores, i);
+  }
+  template <int N, int Keys, class T>
+  [[gnu::flatten]] static void products(mat_view<const T> Q, index_t g, const T* const* keys, index_t d,
+                                        T scale, mat_view<T> scores, index_t i) noexcept {
     using V = pack<T>;
     constexpr index_t width = simd::width<V>;
     const index_t whole = d / width * width;
-    for (index_t i = 0; i < n; ++i) {
-      V sum[N];
-      for (auto& s : sum) s = V(T(0));
-      for (index_t c = 0; c < whole; c += width) {
-        const V k = simd::load<V>(keys[i] + c);
-        for (int j = 0; j < N; ++j) sum[j] = simd::fma(simd::load<V>(Q[g + j].data() + c), k, sum[j]);
-      }
-      for (int j = 0; j < N; ++j) {
-        T s = simd::sum(sum[j]);
-        for (index_t c = whole; c < d; ++c) s = simd::fma(Q[g + j][c], keys[i][c], s);
-        scores[g + j][i] = s * scale;
-      }
+    V sum[N][Keys];
+    unrolled<N>([&](index_t j) { unrolled<Keys>([&](index_t k) { sum[j][k] = V(T(0)); }); });
+    for (index_t c = 0; c < whole; c += width) {
+      V key[Keys];
+      unrolled<Keys>([&](index_t k) { key[k] = simd::load<V>(keys[k] + c); });
+      unrolled<N>([&](index_t j) {
+        const V q = simd::load<V>(Q[g + j].data() + c);
+        unrolled<Keys>([&](index_t k) { sum[j][k] = simd::fma(q, key[k], sum[j][k]); });
+      });
     }
+    unrolled<N>([&](index_t j) {
+      T s[Keys];
+      if constexpr (Keys == 4)
+        simd::sums_of_four(sum[j], s);
+      else
+        s[0] = simd::sum(sum[j][0]);
+      for (index_t k = 0; k < Keys; ++k) {
+        for (index_t c = whole; c < d; ++c) s[k] = simd::fma(Q[g + j][c], keys[k][c], s[k]);
+        scores[g + j][i + k] = s[k] * scale;
+      }
+    });
   }
   // Scores to e^(s - m) under the new maximum m; what was summed before is scaled down to it.
   template <class T>
@@ -120,21 +135,20 @@ struct kernel<attention, cpu<Arch>> {
     for (; c < d; ++c) columns<N, 1, T, T>(scores, g, values, n, O, c);
   }
   template <int N, int W, class V, class T>
-  static void columns(mat_view<const T> scores, index_t g, const T* const* values, index_t n, mat_view<T> O,
-                      index_t c) noexcept {
+  [[gnu::flatten]] static void columns(mat_view<const T> scores, index_t g, const T* const* values, index_t n,
+                                       mat_view<T> O, index_t c) noexcept {
     V sum[N][W];
-    for (int j = 0; j < N; ++j)
-      for (int w = 0; w < W; ++w) sum[j][w] = simd::load<V>(O[g + j].data() + c + w * simd::width<V>);
+    const auto at = [&](index_t j, index_t w) { return O[g + j].data() + c + w * simd::width<V>; };
+    unrolled<N>([&](index_t j) { unrolled<W>([&](index_t w) { sum[j][w] = simd::load<V>(at(j, w)); }); });
     for (index_t i = 0; i < n; ++i) {
       V v[W];
-      for (int w = 0; w < W; ++w) v[w] = simd::load<V>(values[i] + c + w * simd::width<V>);
-      for (int j = 0; j < N; ++j) {
+      unrolled<W>([&](index_t w) { v[w] = simd::load<V>(values[i] + c + w * simd::width<V>); });
+      unrolled<N>([&](index_t j) {
         const V p(scores[g + j][i]);
-        for (int w = 0; w < W; ++w) sum[j][w] = simd::fma(p, v[w], sum[j][w]);
-      }
+        unrolled<W>([&](index_t w) { sum[j][w] = simd::fma(p, v[w], sum[j][w]); });
+      });
     }
-    for (int j = 0; j < N; ++j)
-      for (int w = 0; w < W; ++w) simd::store(O[g + j].data() + c + w * simd::width<V>, sum[j][w]);
+    unrolled<N>([&](index_t j) { unrolled<W>([&](index_t w) { simd::store(at(j, w), sum[j][w]); }); });
   }
 };
 

@@ -2,6 +2,7 @@
 // embedding_bag and embedding_dot on packs. Rows lie anywhere in a table that no cache holds, so their bytes
 // are asked for some rows before they are needed, across the rows of the result.
 #pragma once
+#include "../../math/sums.hpp"
 #include "../../op/embedding_bag.hpp"
 #include "../dispatch.hpp"
 
@@ -74,18 +75,19 @@ struct kernel<embedding_bag, cpu<Arch>> {
                       bytes = N * row_decoder<D>::group_bytes;
     const index_t at = c / decode_group * row_decoder<D>::group_bytes;
     P sum[N * packs];
-    for (auto& s : sum) s = P(T(0));
+    unrolled<N * packs>([&](index_t i) { sum[i] = P(T(0)); });
     for (index_t m = 0; m < ids.size(); ++m) {
       detail::prefetch_row<8>(V, ids.data() + m, end, at, bytes);
       if (ids[m] < 0) continue;
       const auto* row = static_cast<const std::byte*>(V.row(ids[m])) + at;
-      for (int g = 0; g < N; ++g) {
+      unrolled<N>([&](index_t g) {
         P v[packs];
         row_decoder<D>::group(row + g * row_decoder<D>::group_bytes, v);
-        for (index_t i = 0; i < packs; ++i) sum[g * packs + i] = simd::fma(P(w[m]), v[i], sum[g * packs + i]);
-      }
+        unrolled<packs>(
+            [&](index_t i) { sum[g * packs + i] = simd::fma(P(w[m]), v[i], sum[g * packs + i]); });
+      });
     }
-    for (index_t i = 0; i < N * packs; ++i) simd::store(y.data() + c + i * width, sum[i]);
+    unrolled<N * packs>([&](index_t i) { simd::store(y.data() + c + i * width, sum[i]); });
   }
 };
 
@@ -112,13 +114,13 @@ struct kernel<embedding_dot, cpu<Arch>> {
     constexpr index_t width = simd::width<P>, packs = decode_group / width;
     const auto* row = static_cast<const std::byte*>(stored);
     P sum[packs];
-    for (auto& s : sum) s = P(T(0));
+    unrolled<packs>([&](index_t i) { sum[i] = P(T(0)); });
     index_t k = 0;
     for (; k + decode_group <= x.size(); k += decode_group, row += row_decoder<D>::group_bytes) {
       P v[packs];
       row_decoder<D>::group(row, v);
-      for (index_t i = 0; i < packs; ++i)
-        sum[i] = simd::fma(v[i], simd::load<P>(x.data() + k + i * width), sum[i]);
+      unrolled<packs>(
+          [&](index_t i) { sum[i] = simd::fma(v[i], simd::load<P>(x.data() + k + i * width), sum[i]); });
     }
     for (index_t i = 1; i < packs; ++i) sum[0] = sum[0] + sum[i];
     T s = simd::sum(sum[0]);

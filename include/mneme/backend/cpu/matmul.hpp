@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul on packs.
 #pragma once
+#include "../../math/vector.hpp"
 #include "../../op/matmul.hpp"
 #include "../dispatch.hpp"
 
@@ -41,32 +42,33 @@ struct kernel<matmul, cpu<Arch>> {
   }
   // N outputs of one row, weights decoded on the way.
   template <int N, dtype D, class T>
-  static void outputs(const weight& W, index_t n, const T* x, T* y) noexcept {
+  [[gnu::flatten]] static void outputs(const weight& W, index_t n, const T* x, T* y) noexcept {
     using P = pack<T>;
     constexpr index_t width = simd::width<P>, packs = decode_group / width;
-    const index_t K = W.cols(), groups = K / decode_group;
-    const std::byte* w[N];
+    const index_t K = W.cols(), groups = K / decode_group, row = row_bytes(D, K);
+    // No hardware prefetcher follows N rows side by side: the next N are asked for.
+    const index_t ahead = N > 1 && n + 2 * N <= W.rows() ? N * row : 0;
+    const auto* w = static_cast<const std::byte*>(W.row(n));
     P sum[N];
-    for (int j = 0; j < N; ++j) {
-      w[j] = static_cast<const std::byte*>(W.row(n + j));
-      sum[j] = P(T(0));
-    }
-    for (index_t g = 0; g < groups; ++g) {
+    unrolled<N>([&](index_t j) { sum[j] = P(T(0)); });
+    for (index_t g = 0; g < groups; ++g, w += row_decoder<D>::group_bytes) {
       P in[packs];
-      for (index_t i = 0; i < packs; ++i) in[i] = simd::load<P>(x + g * decode_group + i * width);
-      for (int j = 0; j < N; ++j) {
+      unrolled<packs>([&](index_t i) { in[i] = simd::load<P>(x + g * decode_group + i * width); });
+      unrolled<N>([&](index_t j) {
+        __builtin_prefetch(w + j * row + ahead);
         P v[packs];
-        row_decoder<D>::group(w[j] + g * row_decoder<D>::group_bytes, v);
-        for (index_t i = 0; i < packs; ++i) sum[j] = simd::fma(v[i], in[i], sum[j]);
-      }
+        row_decoder<D>::group(w + j * row, v);
+        unrolled<packs>([&](index_t i) { sum[j] = simd::fma(v[i], in[i], sum[j]); });
+      });
     }
-    for (int j = 0; j < N; ++j) {
-      T s = simd::sum(sum[j]);
-      const std::byte* rest = w[j] + groups * row_decoder<D>::group_bytes;
-      for (index_t k = groups * decode_group; k < K; ++k)
-        s = simd::fma(row_decoder<D>::template tail<T>(rest, k - groups * decode_group), x[k], s);
-      y[j] = s;
+    if constexpr (N % 4 == 0) {
+      unrolled<N / 4>([&](index_t j) { simd::sums_of_four(sum + 4 * j, y + 4 * j); });
+    } else {
+      unrolled<N>([&](index_t j) { y[j] = simd::sum(sum[j]); });
     }
+    for (index_t k = groups * decode_group; k < K; ++k)
+      for (int j = 0; j < N; ++j)
+        y[j] = simd::fma(row_decoder<D>::template tail<T>(w + j * row, k % decode_group), x[k], y[j]);
   }
 
   template <dtype D, class T>
@@ -78,43 +80,47 @@ struct kernel<matmul, cpu<Arch>> {
     for (index_t n = from; n < to; n += N) {
       const index_t count = std::min<index_t>(N, to - n);
       for (index_t j = 0; j < count; ++j) decode_row<D, Arch>(W.row(n + j), W.cols(), w[j].data());
-      index_t r = 0;
       if (count == N) {
+        index_t r = 0;
         for (; r + R <= X.rows(); r += R) tile<N, R, T>(w, X, Y, r, n);
-        for (; r < X.rows(); ++r) tile<N, 1, T>(w, X, Y, r, n);
+        for (; r + 2 <= X.rows(); r += 2) tile<N, 2, T>(w, X, Y, r, n);
+        if (r < X.rows()) tile<N, 1, T>(w, X, Y, r, n);
       } else {
         for (index_t j = 0; j < count; ++j)
-          for (r = 0; r < X.rows(); ++r) tile<1, 1, T>(w.range(j, j + 1), X, Y, r, n + j);
+          for (index_t r = 0; r < X.rows(); ++r) tile<1, 1, T>(w.range(j, j + 1), X, Y, r, n + j);
       }
     }
   }
   // Y[r .. r + R, n .. n + N] from decoded weights.
   template <int N, int R, class T>
-  static void tile(mat_view<const T> w, mat_view<const T> X, mat_view<T> Y, index_t r, index_t n) noexcept {
+  [[gnu::flatten]] static void tile(mat_view<const T> w, mat_view<const T> X, mat_view<T> Y, index_t r,
+                                    index_t n) noexcept {
     using P = pack<T>;
     constexpr index_t width = simd::width<P>;
     const index_t K = w.cols(), whole = K / decode_group * decode_group;
     P sum[R][N];
-    for (auto& row : sum)
-      for (auto& s : row) s = P(T(0));
-    const T* x[R];
+    unrolled<R>([&](index_t i) { unrolled<N>([&](index_t j) { sum[i][j] = P(T(0)); }); });
+    const T *x[R], *v[N];
     for (int i = 0; i < R; ++i) x[i] = X[r + i].data();
-    const T* v[N];
     for (int j = 0; j < N; ++j) v[j] = w[j].data();
     for (index_t k = 0; k < whole; k += width) {
       P weights[N];
-      for (int j = 0; j < N; ++j) weights[j] = simd::load<P>(v[j] + k);
-      for (int i = 0; i < R; ++i) {
+      unrolled<N>([&](index_t j) { weights[j] = simd::load<P>(v[j] + k); });
+      unrolled<R>([&](index_t i) {
         const P in = simd::load<P>(x[i] + k);
-        for (int j = 0; j < N; ++j) sum[i][j] = simd::fma(weights[j], in, sum[i][j]);
-      }
+        unrolled<N>([&](index_t j) { sum[i][j] = simd::fma(weights[j], in, sum[i][j]); });
+      });
     }
-    for (int i = 0; i < R; ++i)
-      for (int j = 0; j < N; ++j) {
-        T s = simd::sum(sum[i][j]);
-        for (index_t k = whole; k < K; ++k) s = simd::fma(v[j][k], x[i][k], s);
-        Y[r + i][n + j] = s;
-      }
+    unrolled<R>([&](index_t i) {
+      T* y = Y[r + i].data() + n;
+      if constexpr (N == 4)
+        simd::sums_of_four(sum[i], y);
+      else
+        y[0] = simd::sum(sum[i][0]);
+    });
+    for (index_t k = whole; k < K; ++k)
+      for (int i = 0; i < R; ++i)
+        for (int j = 0; j < N; ++j) Y[r + i][n + j] = simd::fma(v[j][k], x[i][k], Y[r + i][n + j]);
   }
 };
 

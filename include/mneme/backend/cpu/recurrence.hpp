@@ -77,7 +77,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
     T* const s = S.data();
     const T *k = in.k[t].data(), *alpha = in.alpha[t].data(), *a = in.a[t].data(), *b = in.b[t].data();
     P recalled[N], y[N], written[N], fade[N];
-    unrolled<N>([&](int n) {
+    unrolled<N>([&](index_t n) {
       y[n] = P(T(0));
       written[n] = simd::load<P>(in.v[t].data() + j + n * W);
       if constexpr (R.forget == decay::scalar) fade[n] = P(*alpha);
@@ -86,14 +86,14 @@ struct kernel<recurrence<R>, cpu<Arch>> {
 
     if constexpr (recalls) {
       P odd[N], odd_y[N];  // every other row has its own sums: hides their latency
-      unrolled<N>([&](int n) { recalled[n] = odd[n] = odd_y[n] = P(T(0)); });
+      unrolled<N>([&](index_t n) { recalled[n] = odd[n] = odd_y[n] = P(T(0)); });
       const auto row = [&](index_t i, P* sum, P* read) {
         P weight;
         if constexpr (R.write == update::dplr)
           weight = P(a[i]);
         else
           weight = P(R.forget == decay::key ? alpha[i] * k[i] : k[i]);
-        unrolled<N>([&](int n) {
+        unrolled<N>([&](index_t n) {
           const P x = simd::load<P>(s + i * stride + n * W);
           sum[n] = simd::fma(weight, x, sum[n]);
           if constexpr (before) read[n] = simd::fma(P(q[i]), x, read[n]);
@@ -105,7 +105,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
         row(i + 1, odd, odd_y);
       }
       if (i < K) row(i, recalled, y);
-      unrolled<N>([&](int n) {
+      unrolled<N>([&](index_t n) {
         recalled[n] = recalled[n] + odd[n];
         if constexpr (before) y[n] = y[n] + odd_y[n];
         if constexpr (R.write == update::delta) {
@@ -118,7 +118,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
 
     for (index_t r = 0; r < K; ++r) {
       const index_t i = recalls ? K - 1 - r : r;
-      unrolled<N>([&](int n) {
+      unrolled<N>([&](index_t n) {
         T* const at = s + i * stride + n * W;
         P x = simd::load<P>(at);
         if constexpr (before && !recalls) y[n] = simd::fma(P(q[i]), x, y[n]);
@@ -132,7 +132,7 @@ struct kernel<recurrence<R>, cpu<Arch>> {
         if constexpr (after) y[n] = simd::fma(P(q[i]), x, y[n]);
       });
     }
-    if constexpr (Read) unrolled<N>([&](int n) { simd::store(o + n * W, y[n]); });
+    if constexpr (Read) unrolled<N>([&](index_t n) { simd::store(o + n * W, y[n]); });
   }
 };
 

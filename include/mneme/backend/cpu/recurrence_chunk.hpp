@@ -205,14 +205,14 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
   template <class P, int N, int Rows, class T>
   static void read_rows(mat_view<const T> X, mat_view<const T> S, mat_view<T> Y, index_t r) noexcept {
     P sum[Rows][N];
-    unrolled<Rows>([&](int t) { unrolled<N>([&](int n) { sum[t][n] = P(T(0)); }); });
+    unrolled<Rows>([&](index_t t) { unrolled<N>([&](index_t n) { sum[t][n] = P(T(0)); }); });
     for (index_t i = 0; i < S.rows(); ++i)
-      unrolled<N>([&](int n) {
+      unrolled<N>([&](index_t n) {
         const P s = simd::load<P>(S[i].data() + n * simd::width<P>);
-        unrolled<Rows>([&](int t) { sum[t][n] = simd::fma(P(X[r + t][i]), s, sum[t][n]); });
+        unrolled<Rows>([&](index_t t) { sum[t][n] = simd::fma(P(X[r + t][i]), s, sum[t][n]); });
       });
-    unrolled<Rows>([&](int t) {
-      unrolled<N>([&](int n) { simd::store(Y[r + t].data() + n * simd::width<P>, sum[t][n]); });
+    unrolled<Rows>([&](index_t t) {
+      unrolled<N>([&](index_t n) { simd::store(Y[r + t].data() + n * simd::width<P>, sum[t][n]); });
     });
   }
   // S <- faded S + keys^T written + erasers^T recalled
@@ -221,7 +221,7 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
                     mat_view<const T> recalled, mat_view<T> S) noexcept {
     for (index_t i = 0; i < S.rows(); ++i) {
       P s[N];
-      unrolled<N>([&](int n) {
+      unrolled<N>([&](index_t n) {
         const index_t at = n * simd::width<P>;
         s[n] = simd::load<P>(S[i].data() + at);
         if constexpr (R.forget == decay::value)
@@ -230,13 +230,13 @@ struct kernel<recurrence_chunk<R>, cpu<Arch>> {
           s[n] = s[n] * P(c.fade[i]);
       });
       for (index_t l = 0; l < c.tokens; ++l)
-        unrolled<N>([&](int n) {
+        unrolled<N>([&](index_t n) {
           const index_t at = n * simd::width<P>;
           s[n] = simd::fma(P(c.keys[l][i]), simd::load<P>(written[l].data() + at), s[n]);
           if constexpr (dplr)
             s[n] = simd::fma(P(c.erasers[l][i]), simd::load<P>(recalled[l].data() + at), s[n]);
         });
-      unrolled<N>([&](int n) { simd::store(S[i].data() + n * simd::width<P>, s[n]); });
+      unrolled<N>([&](index_t n) { simd::store(S[i].data() + n * simd::width<P>, s[n]); });
     }
   }
 };

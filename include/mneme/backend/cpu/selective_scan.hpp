@@ -75,7 +75,7 @@ struct kernel<selective_scan, cpu<Arch>> {
       T rests[together];
       for (; i + together <= end; i += together) {
         for (index_t c = 0; c < together; ++c) one(i + c, sums[c], rests[c]);
-        simd::store(read + i, across(sums) + simd::load<P>(rests));
+        simd::store(read + i, simd::sums(sums) + simd::load<P>(rests));
       }
       for (; i < end; ++i) {
         one(i, sums[0], rests[0]);
@@ -114,38 +114,6 @@ struct kernel<selective_scan, cpu<Arch>> {
     for (index_t n = whole; n < N; ++n) state(in_tail, n);
     sum = in_packs, rest = in_tail;
   }
-
-  // Lane c is the sum over the lanes of sums[c].
-  template <class P>
-  static P across(const P* sums) noexcept {
-    if constexpr (simd::one_lane<P>) return sums[0];
-#if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
-    else if constexpr (simd::detail::is_zmm<P>)  // xsimd 8.1 gives these 16 sums in a wrong order
-      return across_quarters(across_lanes(sums), across_lanes(sums + 4), across_lanes(sums + 8),
-                             across_lanes(sums + 12));
-#endif
-    else
-      return haddp(sums);
-  }
-#if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
-  // Lane 4 q + c is the sum of quarter q of x[c].
-  template <class P>
-  static __m512 across_lanes(const P* x) noexcept {
-    const auto pairs = [](__m512 a, __m512 b) {
-      return _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
-    };
-    const __m512d ab = pairs(x[0], x[1]), cd = pairs(x[2], x[3]);
-    const __m512d low = _mm512_unpacklo_pd(ab, cd), high = _mm512_unpackhi_pd(ab, cd);
-    return _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
-  }
-  // Lane 4 i + c is the sum over the quarters of lane c of the i-th argument.
-  static __m512 across_quarters(__m512 a, __m512 b, __m512 c, __m512 d) noexcept {
-    const auto halves = [](__m512 x, __m512 y) {
-      return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
-    };
-    return halves(halves(a, b), halves(c, d));
-  }
-#endif
 };
 
 }  // namespace mneme::inline MNEME_ABI

@@ -45,11 +45,7 @@ class conv_projection {
                   buffer<T> S::* past, mat_view<const T> X, bool asked) const noexcept {
     const index_t before = !asked ? X.rows() : conv_ ? conv_->configuration().width - 1 : 0;
     const auto projected = project<Backend, T>(ctx, scratch, W, needed(scratch, lanes, X, before));
-    if (!conv_) {
-      if (activates_)
-        map_rows<typename arch_of<Backend>::type>(projected, []<class P>(P a) { return silu(a); });
-      return projected;
-    }
+    if (!conv_) return activated(projected);
     index_t outs = 0, from = 0, to = 0;
     for (const auto& l : lanes) outs += asked ? l.outs : l.rows;
     const auto convolved = scratch.template mat<T>(outs, projected.cols());
@@ -61,8 +57,22 @@ class conv_projection {
     }
     return convolved;
   }
+  // What run would give the next row x, which the past does not keep.
+  mat_view<T> preview(context& ctx, context::frame& scratch, const weight& W, const buffer<T>& past,
+                      mat_view<const T> x) const noexcept {
+    const auto projected = project<Backend, T>(ctx, scratch, W, x);
+    if (!conv_) return activated(projected);
+    const auto convolved = scratch.template mat<T>(1, projected.cols());
+    conv_->preview(ctx, projected[0], past, 0, convolved[0]);
+    return convolved;
+  }
 
  private:
+  mat_view<T> activated(mat_view<T> X) const noexcept {
+    if (activates_) map_rows<typename arch_of<Backend>::type>(X, []<class P>(P a) { return silu(a); });
+    return X;
+  }
+
   std::optional<short_conv<T, Backend>> conv_;
   bool activates_ = true;
 };

@@ -60,14 +60,25 @@ class delta_projection {
                k = k_.run(ctx, scratch, p.k_proj, all, &state::k_conv, X, false),
                v = v_.run(ctx, scratch, p.v_proj, all, &state::v_conv, X, false),
                beta = project<Backend, T>(ctx, scratch, p.b_proj, X);
-    normalise_heads<arch>(q, K, T(1) / std::sqrt(static_cast<T>(K)));
+    normalise_queries(q, K);
     normalise_heads<arch>(k, K);
     map_rows<arch>(beta,
                    [most = c.allow_neg_eigval ? T(2) : T(1)]<class P>(P b) { return P(most) * sigmoid(b); });
     return {.q = q, .k = k, .v = v, .beta = beta};
   }
+  // Of a row that leaves no trace: its query.
+  recurrence_rows<T> asked(context& ctx, context::frame& scratch, const Params& p, index_t K,
+                           const conv_state<T>& s, mat_view<const T> x) const noexcept {
+    const auto q = q_.preview(ctx, scratch, p.q_proj, s.q_conv, x);
+    normalise_queries(q, K);
+    return {.q = q};
+  }
 
  private:
+  static void normalise_queries(mat_view<T> q, index_t K) noexcept {
+    normalise_heads<typename arch_of<Backend>::type>(q, K, T(1) / std::sqrt(static_cast<T>(K)));
+  }
+
   conv q_, k_, v_;
 };
 

@@ -31,6 +31,9 @@ struct matrix_state {
 //   operands(ctx, scratch, lanes, X) -> recurrence_rows<T>, or a struct derived from it that brings what
 //       output wants: q of the packed outputs, all else of all packed rows
 //   output(ctx, scratch, lanes, operands, X, o, Y): from o, of the packed outputs, to Y
+// and, to be readable,
+//   asked(ctx, scratch, const state&, x) -> what operands gives, but of a row that leaves no trace: q and
+//       what output wants of it, k and the rest empty
 // and keeps its matrix as member S of its state.
 template <class M, class T, class Backend, rule R, class Config, class Params>
 class matrix_mixer : public mixer<M, T, Backend, Config, Params> {
@@ -55,12 +58,42 @@ class matrix_mixer : public mixer<M, T, Backend, Config, Params> {
     if (Y.rows() > 0) self.output(ctx, scratch, lanes, in, X, o, Y);
   }
 
+  // What the past, as it stands, recalls for x:  o = S^T q, then norm, gate and projection as ever. It is the
+  // answer that x would get as the next token, but without anything of its own: no write, no decay, no bonus
+  // or feed-through beside the state; sums that normalise are those of the past. Positions are those of the
+  // next token; convolutions and token shifts see the rows before it and x, and do not keep x.
+  // Cost: 2 H K V flops, and those projections that make queries, gates and outputs.
+  template <class S>
+    requires requires(const M& m, context& ctx, context::frame& scratch, const S& s, mat_view<const T> x) {
+      m.asked(ctx, scratch, s, x);
+    }
+  void read(context& ctx, const S& s, row_view<const T> x, row_view<T> y) const noexcept {
+    context::frame scratch(ctx);
+    const M& self = static_cast<const M&>(*this);
+    const mat_view<const T> X(x);
+    const auto in = self.asked(ctx, scratch, s, X);
+    const auto o = recalled(scratch, s.S, in.q[0]);
+    const lane<S> one{nullptr, 1, 1};  // output asks lanes for their rows, not for their states
+    self.output(ctx, scratch, std::span<const lane<S>>(&one, 1), in, X, o, mat_view<T>(y));
+  }
+
  protected:
   static buffer<T> empty_matrix(const matrix_shape& shape, place where) {
     return buffer<T>(shape.heads * shape.K * shape.V, T(0), where);
   }
 
  private:
+  // S^T q of every head.
+  mat_view<T> recalled(context::frame& scratch, const buffer<T>& S, row_view<const T> q) const noexcept {
+    const auto [heads, key_heads, K, V] = M::shape(this->config_);
+    const auto o = scratch.template mat<T>(1, heads * V);
+    std::fill(o[0].begin(), o[0].end(), T(0));
+    for (index_t h = 0; h < heads; ++h)
+      for (index_t i = 0; i < K; ++i)
+        axpy<typename base::arch>(V, q[h * key_heads / heads * K + i], S.data() + (h * K + i) * V,
+                                  o[0].data() + h * V);
+    return o;
+  }
   // Tokens [from, to), outputs [out, end).
   static recurrence_rows<T> part(const recurrence_rows<T>& in, index_t from, index_t to, index_t out,
                                  index_t end) {

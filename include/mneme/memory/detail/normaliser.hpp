@@ -23,6 +23,14 @@ void run_normaliser(T* z, mat_view<const T> q, mat_view<const T> k, mat_view<con
     }
 }
 
+// The sums as they stand: z.q per head.        q [rows, heads K]; z [heads, K]; sums [rows, heads]
+template <class Arch, class T>
+void read_normaliser(const T* z, mat_view<const T> q, mat_view<T> sums) noexcept {
+  const index_t heads = sums.cols(), K = q.cols() / heads;
+  for (index_t r = 0; r < q.rows(); ++r)
+    for (index_t h = 0; h < heads; ++h) sums[r][h] = dot<Arch>(K, q[r].data() + h * K, z + h * K);
+}
+
 // Every head of every row of o, divided by its divisor.       o [rows, heads V]; divisors [rows, heads]
 template <class Arch, class T>
 void divide_heads(mat_view<const T> divisors, mat_view<T> o) noexcept {

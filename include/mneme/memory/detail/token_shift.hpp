@@ -27,6 +27,14 @@ mat_view<const T> shift_difference(context::frame& scratch, std::span<const lane
   return d;
 }
 
+// The same of the next row of one stream, which `last` does not keep.
+template <class T>
+mat_view<const T> shift_difference(context::frame& scratch, const buffer<T>& last, mat_view<const T> x) {
+  const auto d = scratch.template mat<T>(1, x.cols());
+  for (index_t i = 0; i < x.cols(); ++i) d[0][i] = last[i] - x[0][i];
+  return d;
+}
+
 // x + mu d, in scratch rows          mu [D], a table of T
 template <class Arch, class T>
 mat_view<T> shifted(context::frame& scratch, mat_view<const T> X, mat_view<const T> d,

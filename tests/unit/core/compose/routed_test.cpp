@@ -125,7 +125,7 @@ TEST_CASE("members that are not chosen keep their states to the bit; ties go to 
   CHECK(chosen_for({-inf, nan, nan}).size() == 2);
 }
 
-TEST_CASE("all members with equal scores are their mean, one member of one is that member") {
+TEST_CASE("all members with equal scores are their mean, one member of one is that member", "[L20]") {
   const leaky<float> inner{3};
   const table<float> X(6, 3);
   const auto one = routed(linear<float>({.d_in = 3, .d_out = 1}), 1, std::vector{inner});

@@ -81,6 +81,66 @@ TEST_CASE("answers of the longer memory are added from the first row that leaves
   check(by_newest, newest);
 }
 
+TEST_CASE("a gate says how much of the longer memory counts, for all channels, groups of them or each") {
+  const table<double> X(12, 6);
+  const leaky<double> part{6};
+  const table<double> near = stepped(part, X);
+  for (const index_t numbers : {1, 2, 3, 6}) {
+    CAPTURE(numbers);
+    const linear<double> gate({.d_in = 6, .d_out = numbers, .bias = true}, 7);
+    const auto &W = gate.weights().weight, &b = gate.weights().bias;
+    const auto open = [&](index_t t, index_t i) {  // of channel i
+      const index_t row = i / (6 / numbers);
+      double sum = static_cast<double>(data<float>(b)[row]);
+      for (index_t c = 0; c < 6; ++c)
+        sum += static_cast<double>(data<float>(W)[row * 6 + c]) * X.view()[t][c];
+      return 0.5 / (1 + std::exp(-sum));
+    };
+    const windowed_config c{.window = 4, .sinks = 1, .far_scale = 0.5};
+    const auto by_leaving = windowed(c, part, part, gate);
+    const auto by_newest = windowed<recall::newest>(c, part, journal<double>{6}, gate);
+    table<double> leaving = near, newest = near;
+    context ctx;
+    auto written = part.init();
+    auto far = journal<double>{6}.init();
+    std::vector<double> y(6);
+    for (index_t t = 5; t < 12; ++t) {
+      part.step(ctx, written, X.view()[t - 4], y);
+      for (index_t i = 0; i < 6; ++i) leaving.view()[t][i] += open(t, i) * y[static_cast<std::size_t>(i)];
+      journal<double>{6}.step(ctx, far, X.view()[t - 4], y);
+      for (index_t i = 0; i < 6; ++i) newest.view()[t][i] += open(t, i) * y[static_cast<std::size_t>(i)];
+    }
+    const auto check = [&](const auto& m, const table<double>& expected) {
+      const table<double> Y = stepped(m, X);
+      for (std::size_t i = 0; i < Y.all.size(); ++i) CHECK(std::abs(Y.all[i] - expected.all[i]) <= 1e-14);
+      CHECK(std::equal(near.all.begin(), near.all.begin() + 5 * 6, Y.all.begin()));
+      for (const index_t wanted : {0, 6, 12}) {
+        auto s = m.init();
+        table<double> end(wanted, 6, 9);
+        scan(m, ctx, s, X, end);
+        CHECK(end.is_end_of(Y));
+      }
+    };
+    check(by_leaving, leaving);
+    check(by_newest, newest);
+  }
+}
+
+TEST_CASE("a gate with a past sees every token") {
+  const auto m = windowed({.window = 2}, leaky<float>{d}, leaky<float>{d}, journal<float>{d});
+  static_assert(Growing<decltype(m)> && Segmented<decltype(m)> && !row_stable<decltype(m)>);
+  const table<float> X(7, d);
+  state_t<std::remove_cvref_t<decltype(m)>> s;
+  stepped(m, X, &s);
+  CHECK(rows_of(s.gate.rows) == X.all);
+  context ctx;
+  end_segment(m, ctx, s);
+  CHECK(s.gate.segment == 7);
+  CHECK(valid(m, s));
+  s.gate.segment = 8;
+  CHECK_FALSE(valid(m, s));
+}
+
 TEST_CASE("the longer memory is read with the newest row") {
   struct asked : leaky<float> {  // answers a read with the query itself
     explicit asked(index_t n) : leaky<float>{n} {}
@@ -95,7 +155,7 @@ TEST_CASE("the longer memory is read with the newest row") {
     CHECK(Y.view()[2][i] == near.view()[2][i] + (X.view()[2][i] + X.view()[0][i]));
 }
 
-TEST_CASE("up to W + n tokens, and with a scale of zero, the window answers alone") {
+TEST_CASE("up to W + n tokens, and with a scale of zero, the window answers alone", "[L20]") {
   const table<float> X(12, d);
   const table<float> near = stepped(leaky<float>{d}, X);
   CHECK(stepped(model({.window = 9, .sinks = 3}), X) == near);
@@ -133,6 +193,14 @@ TEST_CASE("near and far fit together") {
         "windowed: the longer memory is not readable");
   CHECK(failure_of([] { windowed<recall::newest>({}, leaky<float>{3}, any(journal<float>{3})); }) ==
         "no error");
+  const auto gated_by = [](index_t from, index_t to) {
+    return failure_of([&] {
+      windowed({}, leaky<float>{6}, leaky<float>{6}, any(linear<float>({.d_in = from, .d_out = to})));
+    });
+  };
+  CHECK(gated_by(6, 4) == "windowed: the gate maps rows of 6 to 4, expected 6 to a divisor of 6");
+  CHECK(gated_by(5, 3) == "windowed: the gate maps rows of 5 to 3, expected 6 to a divisor of 6");
+  CHECK(gated_by(6, 3) == "no error");
 }
 
 TEST_CASE("state, weights, tokens and refinements of a window") {
@@ -161,6 +229,11 @@ TEST_CASE("state, weights, tokens and refinements of a window") {
   CHECK(leaf_paths(w) == std::vector<std::string>{"near.weight", "near.bias"});
   edit<float>(w.near.weight)[0] = 50;
   CHECK(data<float>(m.near().weights().weight)[0] == 50);
+
+  auto gated =
+      windowed({.window = 2}, leaky<float>{d}, leaky<float>{d}, linear<float>({.d_in = d, .d_out = 1}));
+  auto gate = gated.weights();
+  CHECK(leaf_paths(gate) == std::vector<std::string>{"gate.weight", "gate.bias"});
 
   using words = embedding<float>;
   const words near({.vocabulary = 5, .d_model = 2}, 1), far({.vocabulary = 5, .d_model = 2}, 2);

@@ -1,19 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// Only where OpenMP is on, and not under ThreadSanitizer, which does not see how its threads synchronise.
+// Both executors. OpenMP only where it is on, and not under ThreadSanitizer, which does not see how its
+// threads synchronise.
+#include <mneme/backend/thread_pool.hpp>
 #if defined(_OPENMP) && !defined(__SANITIZE_THREAD__)
+#define MNEME_TEST_OPENMP
 #include <mneme/backend/openmp.hpp>
+#endif
 #include <mneme/layer/linear.hpp>
 
 #include "catch.hpp"
 #include "laws/matrix.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <set>
+#include <tuple>
 
 using namespace mneme;
 
-TEST_CASE("OpenMP threads run every index once, each on a context of its own") {
-  openmp_executor threads(4);
+using executors = std::tuple<thread_pool
+#if defined(MNEME_TEST_OPENMP)
+                             ,
+                             openmp_executor
+#endif
+                             >;
+
+TEMPLATE_LIST_TEST_CASE("threads run every index once, each on a context of its own", "", executors) {
+  TestType threads(4);
   CHECK(threads.size() == 4);
   context ctx;
   ctx.threads = &threads;
@@ -32,13 +45,13 @@ TEST_CASE("OpenMP threads run every index once, each on a context of its own") {
   }
 }
 
-TEST_CASE("the calling thread works on its own context") {
-  openmp_executor one(1);
+TEMPLATE_LIST_TEST_CASE("the calling thread works on its own context", "", executors) {
+  TestType one(1);
   CHECK(one.size() == 1);
   context ctx;
   ctx.threads = &one;
   ctx.parallel_for(3, [&](index_t, context& worker) { CHECK(&worker == &ctx); });
-  openmp_executor three(3);
+  TestType three(3);
   ctx.threads = &three;
   std::array<context*, 30> seen{};
   ctx.parallel_for(30, [&](index_t i, context& worker) { seen[static_cast<std::size_t>(i)] = &worker; });
@@ -47,8 +60,8 @@ TEST_CASE("the calling thread works on its own context") {
   CHECK(workers.count(&ctx) == 1);
 }
 
-TEST_CASE("workers keep their scratch between calls") {
-  openmp_executor threads(3);
+TEMPLATE_LIST_TEST_CASE("workers keep their scratch between calls", "", executors) {
+  TestType threads(3);
   context ctx;
   ctx.threads = &threads;
   std::array<std::size_t, 3> held[2]{};
@@ -63,14 +76,14 @@ TEST_CASE("workers keep their scratch between calls") {
   for (std::size_t i = 0; i < 3; ++i) CHECK(held[0][i] == held[1][i]);
 }
 
-TEST_CASE("a layer has the same bits on any number of threads") {
+TEMPLATE_LIST_TEST_CASE("a layer has the same bits on any number of threads", "", executors) {
   const linear<float> m({.d_in = 50, .d_out = 300, .bias = true}, 2);
   const auto X = mneme_test::random_rows<float>(7, 50, 0, 1);
   mneme_test::matrix<float> serial(7, 300), parallel(7, 300);
   context ctx;
   m.map(ctx, X, serial.view());
   for (int n : {1, 2, 5}) {
-    openmp_executor threads(n);
+    TestType threads(n);
     context on_threads;
     on_threads.threads = &threads;
     m.map(on_threads, X, parallel.view());
@@ -78,6 +91,24 @@ TEST_CASE("a layer has the same bits on any number of threads") {
   }
 }
 
+TEST_CASE("a thread that has fallen asleep wakes for the next call, and for the end") {
+  std::atomic<int> runs{0};
+  {
+    thread_pool threads(3);
+    context ctx;
+    ctx.threads = &threads;
+    for (int call = 0; call < 3; ++call) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      ctx.parallel_for(30, [&](index_t, context&) { ++runs; });
+      CHECK(runs == 30 * (call + 1));
+    }
+    for (int call = 0; call < 20000; ++call) ctx.parallel_for(3, [&](index_t, context&) { ++runs; });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  CHECK(runs == 90 + 60000);
+}
+
+#if defined(MNEME_TEST_OPENMP)
 TEST_CASE("an executor may be used from within OpenMP's own parallel regions") {
   std::atomic<int> total{0};
 #pragma omp parallel num_threads(2)
