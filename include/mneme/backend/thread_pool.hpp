@@ -13,8 +13,8 @@ namespace mneme::inline MNEME_ABI {
 //   thread_pool threads(4);   context ctx;   ctx.threads = &threads;
 // The calling thread works on its own context, every other thread on one that is kept here between calls.
 // Which thread does what depends on numbers alone, so that its scratch and its cache have seen the work
-// before. A thread that waits looks for work for some microseconds, then sleeps: other work on the same cores
-// costs its share of time and no more.
+// before. A thread that waits looks for work for tens of microseconds, then sleeps: other work on the same
+// cores costs its share of time and no more.
 // Serves one calling thread at a time. Fails where the system gives no thread (std::system_error).
 class thread_pool : public executor {
  public:
@@ -35,7 +35,7 @@ class thread_pool : public executor {
   int size() const { return size_; }
 
  private:
-  static constexpr int looks = 2000;  // of some nanoseconds each, before a thread sleeps
+  static constexpr int looks = 4000;  // of some ten nanoseconds each: longer than an op waits for the next
 
   static void run_on(executor* self, index_t n, body f, void* arg, context& caller) {
     static_cast<thread_pool*>(self)->run(n, f, arg, caller);
@@ -60,11 +60,18 @@ class thread_pool : public executor {
   void share(int id, context& own) const {
     for (index_t i = n_ * id / size_; i < n_ * (id + 1) / size_; ++i) f_(arg_, i, own);
   }
+  static void relax() {  // tells the core that this is a loop of waiting
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
   // The first value seen that is not `unchanged`.
   template <class V, class F>
   static V wait_while(const std::atomic<V>& a, F&& unchanged) {
     V v = a.load(std::memory_order_acquire);
-    for (int look = 0; look < looks && unchanged(v); ++look) v = a.load(std::memory_order_acquire);
+    for (int look = 0; look < looks && unchanged(v); ++look, v = a.load(std::memory_order_acquire)) relax();
     for (; unchanged(v); v = a.load(std::memory_order_acquire)) a.wait(v, std::memory_order_acquire);
     return v;
   }

@@ -51,31 +51,42 @@ void axpy(index_t n, T a, const T* x, T* y) {
   });
 }
 
+// The largest of `least` and of n elements; their sum: a pack of partial sums, then across lanes, then the
+// tail.
+template <class Arch, class T>
+T max_of(index_t n, const T* x, T least) {
+  using P = simd::pack<T, Arch>;
+  P highest(least);
+  index_t i = 0;
+  for (; i + simd::width<P> <= n; i += simd::width<P>) highest = simd::max(highest, simd::load<P>(x + i));
+  T m = simd::max_of(highest);
+  for (; i < n; ++i) m = simd::max(m, x[i]);
+  return m;
+}
+template <class Arch, class T>
+T sum_of(index_t n, const T* x) {
+  using P = simd::pack<T, Arch>;
+  P partial(T(0));
+  index_t i = 0;
+  for (; i + simd::width<P> <= n; i += simd::width<P>) partial = partial + simd::load<P>(x + i);
+  T s = simd::sum(partial);
+  for (; i < n; ++i) s += x[i];
+  return s;
+}
+
 // p <- softmax(p) over n >= 1 finite or -infinite scores; returns log sum exp. A row of -infinity gives
 // zeros.
 template <class Arch, class T>
 T softmax(index_t n, T* p) {
-  using P = simd::pack<T, Arch>;
   constexpr T lowest = -std::numeric_limits<T>::infinity();
-  P highest(lowest);
-  index_t i = 0;
-  for (; i + simd::width<P> <= n; i += simd::width<P>) highest = simd::max(highest, simd::load<P>(p + i));
-  T m = simd::max_of(highest);
-  for (; i < n; ++i) m = simd::max(m, p[i]);
+  const T m = max_of<Arch>(n, p, lowest);
   if (!(m > lowest)) {
-    for (i = 0; i < n; ++i) p[i] = T(0);
+    std::fill_n(p, n, T(0));
     return lowest;
   }
-  P partial(T(0));
-  for (i = 0; i + simd::width<P> <= n; i += simd::width<P>) {
-    const P e = exp(simd::load<P>(p + i) - P(m));
-    simd::store(p + i, e);
-    partial = partial + e;
-  }
-  T total = simd::sum(partial);
-  for (; i < n; ++i) total += p[i] = exp(p[i] - m);
-  const T inverse = T(1) / total;
-  map_row<Arch>(n, p, p, [inverse]<class Q>(Q x) { return x * Q(inverse); });
+  map_row<Arch>(n, p, p, [m]<class P>(P x) { return exp(x - P(m)); });
+  const T total = sum_of<Arch>(n, p), inverse = T(1) / total;
+  map_row<Arch>(n, p, p, [inverse]<class P>(P x) { return x * P(inverse); });
   return m + std::log(total);
 }
 

@@ -33,7 +33,10 @@ struct kernel<attention, cpu<Arch>> {
     for (; from < to; from += block) {
       const index_t n = std::min(block, to - from);
       const T* keys[block];
-      for (index_t i = 0; i < n; ++i) keys[i] = kv.template key_row<Arch>(from + i, room(i));
+      for (index_t i = 0; i < n; ++i) {
+        if constexpr (asks_ahead<E>) kv.prefetch_value(from + i);
+        keys[i] = kv.template key_row<Arch>(from + i, room(i));
+      }
       in_fours(
           G, [&]<int N>(index_t g) { score<N, T>(Q, g, keys, n, kv.d_key, static_cast<T>(scale), scores); });
       if (bias.slopes.size() > 0)
@@ -43,7 +46,11 @@ struct kernel<attention, cpu<Arch>> {
         for (index_t g = 0; g < G; ++g) std::copy_n(scores[g].data(), n, S[g].data() + from);
       for (index_t g = 0; g < G; ++g) soften(scores[g].sub(0, n), p.sum[g], p.highest[g], p.total[g]);
       const T* values[block];
-      for (index_t i = 0; i < n; ++i) values[i] = kv.template value_row<Arch>(from + i, room(i));
+      for (index_t i = 0; i < n; ++i) {
+        if constexpr (asks_ahead<E>)
+          if (from + block + i < to) kv.prefetch_key(from + block + i);
+        values[i] = kv.template value_row<Arch>(from + i, room(i));
+      }
       in_fours(G, [&]<int N>(index_t g) { collect<N, T>(scores, g, values, n, p.sum); });
     }
   }
@@ -63,6 +70,8 @@ struct kernel<attention, cpu<Arch>> {
  private:
   template <class T>
   using pack = simd::pack<T, Arch>;
+  template <class E>
+  static constexpr bool asks_ahead = requires(const E& kv) { kv.prefetch_key(0), kv.prefetch_value(0); };
 
   // f.template operator()<N>(g) with N = 4, then 3, 2 or 1 for the rest.
   template <class F>
@@ -112,14 +121,11 @@ struct kernel<attention, cpu<Arch>> {
   // Scores to e^(s - m) under the new maximum m; what was summed before is scaled down to it.
   template <class T>
   static void soften(row_view<T> s, row_view<T> o, T& highest, T& total) noexcept {
-    T m = highest;
-    for (T x : s) m = simd::max(m, x);
+    const T m = max_of<Arch>(s.size(), s.data(), highest);
     const T keep = exp(highest - m);
     highest = m;
     map_row<Arch>(s.size(), s.data(), s.data(), [m]<class V>(V x) { return exp(x - V(m)); });
-    T sum = 0;
-    for (T x : s) sum += x;
-    total = simd::fma(total, keep, sum);
+    total = simd::fma(total, keep, sum_of<Arch>(s.size(), s.data()));
     if (keep != T(1))
       map_row<Arch>(o.size(), o.data(), o.data(), [keep]<class V>(V x) { return x * V(keep); });
   }
