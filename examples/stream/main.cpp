@@ -124,6 +124,7 @@ void continue_prompt(const options& o, const checkpoint& model, const tokenizer&
         std::fflush(stdout);
       });
   std::printf("\n");
+  std::fflush(stdout);
   std::fprintf(stderr, "%zu tokens in (%.1f tokens/s), %zu out (%.1f tokens/s), %zu bytes of state\n",
                prompt.size(), g.prefill_tokens_per_s, g.tokens.size(), g.decode_tokens_per_s,
                mneme::footprint(state).owned);
