@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that no op is without its laws: op_laws.py PROJECT_FOLDER
+"""Checks that no op is without its laws and no memory without a unit test: untested.py PROJECT_FOLDER
 
+The laws do not know the equation of a memory: memory/foo.hpp wants unit/memory/foo*_test.cpp, layers likewise.
 Test cases in tests/unit/op have laws and ops as tags: every op with a kernel in backend/cpu has an
 [L16][<op>] case, every header of op/ that merges parts into a whole an [L12][<header>] case.
 """
@@ -30,5 +31,9 @@ missing = [f"{path}: op {op} has no test case tagged [L16][{op}]"
            for op, path in kernels.items() if op not in l16]
 missing += [f"{path}: merges, and has no test case tagged [L12][{name}]"
             for name, path in mergers.items() if name not in l12]
-print("\n".join(missing) or f"{len(kernels)} ops, {len(mergers)} headers that merge: all have their laws")
+memories = [path for folder in ("memory", "layer")
+            for path in sorted((project / "include/mneme" / folder).glob("*.hpp"))
+            if not list((project / "tests/unit" / folder).glob(f"{path.stem}*_test.cpp"))]
+missing += [f"{path}: has no unit test {path.stem}*_test.cpp of its equation" for path in memories]
+print("\n".join(missing) or f"{len(kernels)} ops, {len(mergers)} headers that merge: all have their laws; memories and layers have unit tests")
 sys.exit(bool(missing))
