@@ -30,17 +30,25 @@ void map_rows(mat_view<T> X, F&& f) {
   for (index_t r = 0; r < X.rows(); ++r) map_row<Arch>(X.cols(), X[r].data(), X[r].data(), f);
 }
 
-// sum of a[i] b[i]: one pack of partial sums in the order of i, then across lanes, then the tail.
-template <class Arch, class T>
-T dot(index_t n, const T* a, const T* b) {
+// f folded over [0, n): f.template operator()<P>(i, sum so far), on one pack of partial sums in the order of
+// i, then across lanes, then the tail one by one.
+template <class Arch, class T, class F>
+T fold(index_t n, F&& f) {
   using P = simd::pack<T, Arch>;
   P partial(T(0));
-  const index_t whole = n - n % simd::width<P>;
-  for (index_t i = 0; i < whole; i += simd::width<P>)
-    partial = simd::fma(simd::load<P>(a + i), simd::load<P>(b + i), partial);
-  T s = simd::sum(partial);
-  for (index_t i = whole; i < n; ++i) s = simd::fma(a[i], b[i], s);
-  return s;
+  index_t i = 0;
+  for (; i + simd::width<P> <= n; i += simd::width<P>) partial = f.template operator()<P>(i, partial);
+  T sum = simd::sum(partial);
+  for (; i < n; ++i) sum = f.template operator()<T>(i, sum);
+  return sum;
+}
+
+// sum of a[i] b[i].
+template <class Arch, class T>
+T dot(index_t n, const T* a, const T* b) {
+  return fold<Arch, T>(n, [&]<class P>(index_t i, P sum) {
+    return simd::fma(simd::load<P>(a + i), simd::load<P>(b + i), sum);
+  });
 }
 
 // y += a x.
@@ -51,8 +59,7 @@ void axpy(index_t n, T a, const T* x, T* y) {
   });
 }
 
-// The largest of `least` and of n elements; their sum: a pack of partial sums, then across lanes, then the
-// tail.
+// The largest of `least` and of n elements; their sum.
 template <class Arch, class T>
 T max_of(index_t n, const T* x, T least) {
   using P = simd::pack<T, Arch>;
@@ -65,13 +72,7 @@ T max_of(index_t n, const T* x, T least) {
 }
 template <class Arch, class T>
 T sum_of(index_t n, const T* x) {
-  using P = simd::pack<T, Arch>;
-  P partial(T(0));
-  index_t i = 0;
-  for (; i + simd::width<P> <= n; i += simd::width<P>) partial = partial + simd::load<P>(x + i);
-  T s = simd::sum(partial);
-  for (; i < n; ++i) s += x[i];
-  return s;
+  return fold<Arch, T>(n, [x]<class P>(index_t i, P sum) { return sum + simd::load<P>(x + i); });
 }
 
 // p <- softmax(p) over n >= 1 finite or -infinite scores; returns log sum exp. A row of -infinity gives

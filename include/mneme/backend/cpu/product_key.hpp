@@ -109,27 +109,18 @@ struct kernel<product_key_normalise, cpu<Arch>> {
     decode_row<Arch>(b.type(), b.data(), D, shift.data());
     for (index_t r = 0; r < X.rows(); ++r) {
       T* x = X[r].data();
-      const T mean = sum_of(D, x, []<class P>(P v) { return v; }) / static_cast<T>(D);
-      const T variance =
-          sum_of(D, x, [mean]<class P>(P v) { return (v - P(mean)) * (v - P(mean)); }) / static_cast<T>(D);
+      const T mean = sum_of<Arch>(D, x) / static_cast<T>(D);
+      const T squares = fold<Arch, T>(D, [x, mean]<class P>(index_t i, P sum) {
+        const P centred = simd::load<P>(x + i) - P(mean);
+        return sum + centred * centred;
+      });
+      const T variance = squares / static_cast<T>(D);
       const T inverse = T(1) / simd::sqrt(variance + static_cast<T>(epsilon));
       for_packs<T, Arch>(D, [&]<class P>(index_t i) {
         const P v = (simd::load<P>(x + i) - P(mean)) * P(inverse);
         simd::store(x + i, simd::fma(v, simd::load<P>(scale.data() + i), simd::load<P>(shift.data() + i)));
       });
     }
-  }
-
- private:
-  template <class T, class F>
-  static T sum_of(index_t n, const T* x, F&& f) {
-    using P = simd::pack<T, Arch>;
-    P partial(T(0));
-    index_t i = 0;
-    for (; i + simd::width<P> <= n; i += simd::width<P>) partial = partial + f(simd::load<P>(x + i));
-    T s = simd::sum(partial);
-    for (; i < n; ++i) s += f(x[i]);
-    return s;
   }
 };
 

@@ -217,7 +217,7 @@ class windowed_of {
   // y += g sigmoid(gate) m
   void add(context& ctx, row_view<const scalar> gate, row_view<const scalar> m, row_view<scalar> y) const {
     const auto g = static_cast<scalar>(config_.far_scale);
-    if (!gated) return add_scaled_row<scalar>(ctx, g, m, y);
+    if constexpr (!gated) return add_scaled_row<scalar>(ctx, g, m, y);
     for (index_t i = 0, n = y.size() / gate.size(); i < gate.size(); ++i) {
       const auto s = static_cast<scalar>(1 / (1 + std::exp(-static_cast<double>(gate[i]))));
       add_scaled_row<scalar>(ctx, g * s, m.sub(i * n, n), y.sub(i * n, n));

@@ -6,18 +6,6 @@
 
 namespace mneme::inline MNEME_ABI::detail {
 
-// f folded over [0, n): f.template operator()<P>(i, sum of the packs so far).
-template <class T, class Arch, class F>
-T fold(index_t n, F&& f) {
-  using P = simd::pack<T, Arch>;
-  P partial(T(0));
-  index_t i = 0;
-  for (; i + simd::width<P> <= n; i += simd::width<P>) partial = f.template operator()<P>(i, partial);
-  T sum = simd::sum(partial);
-  for (; i < n; ++i) sum = f.template operator()<T>(i, sum);
-  return sum;
-}
-
 // x <- (x - mean) / sqrt(var + epsilon) w + b, mean and variance of each head; w, b [heads N], tables of T;
 // b may be empty.
 template <class Arch, class T>
@@ -28,9 +16,8 @@ void group_norm(index_t heads, double epsilon, const weight& w, const weight& b,
     for (index_t h = 0; h < heads; ++h) {
       T* const x = X[r].data() + h * N;
       const T *gain = data<T>(w) + h * N, *offset = b ? data<T>(b) + h * N : nullptr;
-      const T mean =
-          fold<T, Arch>(N, [&]<class P>(index_t i, P sum) { return sum + simd::load<P>(x + i); }) / count;
-      const T squares = fold<T, Arch>(N, [&]<class P>(index_t i, P sum) {
+      const T mean = sum_of<Arch>(N, x) / count;
+      const T squares = fold<Arch, T>(N, [&]<class P>(index_t i, P sum) {
         const P centred = simd::load<P>(x + i) - P(mean);
         return simd::fma(centred, centred, sum);
       });

@@ -41,7 +41,7 @@ void add_bonus(index_t heads, const weight& u, mat_view<const T> R, mat_view<con
   for (index_t t = 0; t < O.rows(); ++t)
     for (index_t h = 0; h < heads; ++h) {
       const T *r = R[t].data() + h * N, *k = K[t].data() + h * N, *of_head = data<T>(u) + h * N;
-      const T bonus = fold<T, Arch>(N, [&]<class P>(index_t i, P sum) {
+      const T bonus = fold<Arch, T>(N, [&]<class P>(index_t i, P sum) {
         return simd::fma(simd::load<P>(r + i) * simd::load<P>(of_head + i), simd::load<P>(k + i), sum);
       });
       axpy<Arch>(width, bonus, V[t].data() + h * width, O[t].data() + h * width);
