@@ -5,7 +5,9 @@
 #   asan     native with AddressSanitizer, UndefinedBehaviorSanitizer and assertions, -O0
 #   tsan     native with ThreadSanitizer
 # -O2 would double the time that the middle two take to compile; preset `scalar` is the first with it.
-option(MNEME_QUICK_LEGS "Legs that compile quickly: native at -O1, asan without line numbers and its dearest check" OFF)
+# MNEME_QUICK_LEGS takes off what compiles longest: native at -O1, asan without line numbers and its dearest check, where
+# undefined behaviour ends in an illegal instruction (preset `asan` tells the place), units in batches.
+option(MNEME_QUICK_LEGS "Legs that compile quickly: see tests/legs.cmake" OFF)
 function(mneme_add_leg leg)
   set(target mneme_leg_${leg})
   add_library(${target} INTERFACE)
@@ -23,9 +25,11 @@ function(mneme_add_leg leg)
     # Not asked for: what faults anyway (null), or costs much for little (vptr, object-size).
     set(unasked null,vptr,object-size)
     if(MNEME_QUICK_LEGS)
-      string(APPEND unasked ",pointer-overflow")
+      set(flags -fno-sanitize=${unasked},pointer-overflow -fsanitize-undefined-trap-on-error)
+    else()
+      set(flags -fno-sanitize=${unasked} -fno-sanitize-recover=all)
     endif()
-    set(flags -fsanitize=address,undefined -fno-sanitize=${unasked} -fno-sanitize-recover=all)
+    list(PREPEND flags -fsanitize=address,undefined)
     target_compile_definitions(${target} INTERFACE _GLIBCXX_ASSERTIONS)
     target_compile_options(${target} INTERFACE -O0 $<IF:$<BOOL:${MNEME_QUICK_LEGS}>,-g0,-g1> -UNDEBUG ${flags})
     target_link_options(${target} INTERFACE ${flags})

@@ -13,7 +13,7 @@ template <class M>
 matrix<mneme::scalar_t<M>> outputs(const M& m, mneme::mat_in<M> X) {
   mneme::context ctx;
   auto s = m.init();
-  matrix<mneme::scalar_t<M>> Y(X.rows(), m.d_out(), {.gap = 3, .shift = 1});
+  matrix<mneme::scalar_t<M>> Y(X.rows(), m.d_out(), ugly);
   mneme::scan(m, ctx, s, X, Y.view());
   CHECK(Y.surrounding_untouched());
   return Y;

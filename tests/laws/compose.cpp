@@ -105,7 +105,8 @@ subject<T, Input> composition(form f, const subject<T, Input>& s, const subject<
 }
 
 // The subjects of one kind, family by family: every family gets every form, each on another sample, and a
-// partner from another family.
+// partner from another family. Odd forms in float and even ones in double, or the other way round in the next
+// family: what a combinator does with rows does not depend on their type.
 template <class T, class Input>
 void compose_all(std::vector<any_subject>& all) {
   std::vector<std::vector<const subject<T, Input>*>> families;
@@ -123,6 +124,9 @@ void compose_all(std::vector<any_subject>& all) {
   std::size_t next = 0;
   for (std::size_t i = 0; i < families.size(); ++i)
     for (const form f : all_forms) {
+#if !defined(MNEME_NO_SIMD)  // there float alone is registered
+      if ((i + static_cast<std::size_t>(f)) % 2 == std::is_same_v<T, float>) continue;
+#endif
       const auto& samples = families[i];
       const auto& s = *samples[(i + static_cast<std::size_t>(f)) % samples.size()];
       next += 7;  // walks over all partners
@@ -131,6 +135,13 @@ void compose_all(std::vector<any_subject>& all) {
 }
 
 }  // namespace
+
+std::vector<any_subject> compositions_of(const subject<float, float>& s,
+                                         const subject<float, float>& partner) {
+  std::vector<any_subject> all;
+  for (const form f : all_forms) all.push_back(composition(f, s, partner));
+  return all;
+}
 
 const std::vector<any_subject>& composed() {
   static const std::vector<any_subject> all = [] {

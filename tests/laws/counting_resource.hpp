@@ -6,6 +6,7 @@
 namespace mneme_test {
 
 struct counting_resource : mneme::resource {
+  int allocations = 0, releases = 0;
   std::size_t live = 0;  // bytes handed out and not given back
   unsigned char fill;
 
@@ -15,11 +16,12 @@ struct counting_resource : mneme::resource {
  private:
   static void* take(mneme::resource* self, std::size_t n) {
     auto& counted = *static_cast<counting_resource*>(self);
-    counted.live += n;
+    ++counted.allocations, counted.live += n;
     return std::memset(::operator new(n, std::align_val_t{64}), counted.fill, n);
   }
   static void give(mneme::resource* self, void* p, std::size_t n) noexcept {
-    static_cast<counting_resource*>(self)->live -= n;
+    auto& counted = *static_cast<counting_resource*>(self);
+    ++counted.releases, counted.live -= n;
     ::operator delete(p, std::align_val_t{64});
   }
 };

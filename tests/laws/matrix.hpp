@@ -32,6 +32,7 @@ bool same_bits(const E* a, const E* b, index_t n) {
 struct placement {
   index_t gap = 0, shift = 0;
 };
+inline constexpr placement ugly{.gap = 3, .shift = 1};
 
 // Rows x cols elements, all poison until written.
 template <class E>

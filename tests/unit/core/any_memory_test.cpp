@@ -8,6 +8,7 @@
 #include <mneme/layer/linear.hpp>
 
 #include "catch.hpp"
+#include "laws/counting_resource.hpp"
 #include "sample_memories.hpp"
 
 using namespace mneme;
@@ -197,22 +198,15 @@ TEST_CASE("copies of an erased memory share the memory and outlive each other") 
 }
 
 TEST_CASE("resetting an erased state allocates nothing from its place") {
-  struct counting : resource {
-    int taken = 0;
-  } where;
-  where.allocate = [](resource* self, std::size_t n) {
-    ++static_cast<counting*>(self)->taken;
-    return heap()->allocate(heap(), n);
-  };
-  where.release = [](resource*, void* p, std::size_t n) noexcept { heap()->release(heap(), p, n); };
+  mneme_test::counting_resource where;
   const any m = chain(leaky<float>{8}, any(leaky<float>{8}));
   const auto start = m.init({&where});
   auto s = start;
-  CHECK(where.taken == 4);
+  CHECK(where.allocations == 4);
   context ctx;
   table<float> Y(3, 8);
   scan(m, ctx, s, table<float>(3, 8), Y);
   s = start;
   CHECK(s == start);
-  CHECK(where.taken == 4);
+  CHECK(where.allocations == 4);
 }

@@ -3,6 +3,7 @@
 #include <mneme/core/compose/group.hpp>
 
 #include "catch.hpp"
+#include "laws/counting_resource.hpp"
 #include "sample_memories.hpp"
 
 using namespace mneme;
@@ -13,16 +14,6 @@ namespace {
 using erased = any_state<float>;
 using leak = leaky<float>::state;
 using diary = journal<float>::state;
-
-struct counting : resource {
-  int taken = 0;
-  counting()
-      : resource{[](resource* self, std::size_t n) {
-                   ++static_cast<counting*>(self)->taken;
-                   return heap()->allocate(heap(), n);
-                 },
-                 [](resource*, void* p, std::size_t n) noexcept { heap()->release(heap(), p, n); }} {}
-};
 
 }  // namespace
 
@@ -71,16 +62,16 @@ TEST_CASE("states of other types differ and can replace each other") {
 }
 
 TEST_CASE("assigning a state of the same type reuses its storage") {
-  counting where;
+  mneme_test::counting_resource where;
   const erased start = erased::of(leak{buffer<float>(50, 0.0f, {&where})});
   erased s = start;
   const float* data = s.as<leak>().h.data();
-  const int before = where.taken;
+  const int before = where.allocations;
   s.as<leak>().h[7] = 3;
   s = start;
   CHECK(s == start);
   CHECK(s.as<leak>().h.data() == data);
-  CHECK(where.taken == before);
+  CHECK(where.allocations == before);
 }
 
 TEST_CASE("a moved-from erased state is empty and can be used again") {

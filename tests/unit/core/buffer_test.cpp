@@ -2,34 +2,13 @@
 #include <mneme/core/buffer.hpp>
 
 #include "catch.hpp"
+#include "laws/counting_resource.hpp"
 
 #include <cstdint>
 #include <limits>
 #include <type_traits>
 
 using namespace mneme;
-
-namespace {
-
-// Counts what it hands out.
-struct counting : resource {
-  int allocations = 0, releases = 0;
-  std::size_t live = 0;
-  counting()
-      : resource{[](resource* self, std::size_t n) {
-                   auto& c = *static_cast<counting*>(self);
-                   ++c.allocations, c.live += n;
-                   return heap()->allocate(heap(), n);
-                 },
-                 [](resource* self, void* p, std::size_t n) noexcept {
-                   auto& c = *static_cast<counting*>(self);
-                   ++c.releases, c.live -= n;
-                   heap()->release(heap(), p, n);
-                 }} {}
-  place here() { return {this}; }
-};
-
-}  // namespace
 
 TEST_CASE("buffers compare their bits") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -56,7 +35,7 @@ TEST_CASE("a new buffer is filled and aligned") {
 }
 
 TEST_CASE("copy assignment reuses storage") {
-  counting where;
+  mneme_test::counting_resource where;
   {
     buffer<int> big(100, 1, where.here()), small(3, 2, where.here());
     const int* kept = big.data();
@@ -78,7 +57,7 @@ TEST_CASE("copy assignment reuses storage") {
 }
 
 TEST_CASE("copy assignment that does not fit allocates once, where the target lives") {
-  counting where;
+  mneme_test::counting_resource where;
   buffer<int> target(2, 1, where.here());
   const buffer<int> source(50, 3);
   target = source;
@@ -91,13 +70,13 @@ TEST_CASE("copy assignment that does not fit allocates once, where the target li
 }
 
 TEST_CASE("a copy lives where its source lives") {
-  counting where;
+  mneme_test::counting_resource where;
   const buffer<int> source(10, 4, where.here());
   const buffer<int> copy = source;
   CHECK(where.allocations == 2);
   CHECK(copy == source);
   CHECK(copy.data() != source.data());
-  counting elsewhere;
+  mneme_test::counting_resource elsewhere;
   buffer<int> empty(0, 0, elsewhere.here());
   CHECK(elsewhere.allocations == 0);
   buffer<int> copied_empty = empty;
@@ -119,7 +98,7 @@ TEST_CASE("resize fills with zeros and grows geometrically") {
   CHECK(b[2] == 0);  // what was cut off does not come back
   CHECK(b[4] == 0);
 
-  counting where;
+  mneme_test::counting_resource where;
   buffer<int> appended(0, 0, where.here());
   for (index_t n = 1; n <= 1000; ++n) {
     appended.resize(n);
@@ -130,7 +109,7 @@ TEST_CASE("resize fills with zeros and grows geometrically") {
 }
 
 TEST_CASE("reserve keeps the content and makes room once") {
-  counting where;
+  mneme_test::counting_resource where;
   buffer<int> b(2, 5, where.here());
   b.reserve(64);
   CHECK(b.size() == 2);
@@ -163,7 +142,7 @@ TEST_CASE("a moved-from buffer is empty and can be used again") {
 }
 
 TEST_CASE("buffers of one stream release what they took") {
-  counting where;
+  mneme_test::counting_resource where;
   {
     buffer<float> a(10, 1, where.here()), b = a, c;
     c = a;  // an empty buffer allocates where it was made: on the heap

@@ -3,24 +3,13 @@
 #include <mneme/layer/linear.hpp>
 
 #include "catch.hpp"
+#include "error_text.hpp"
 
 #include <memory>
 #include <vector>
 
 using namespace mneme;
-
-namespace {
-
-std::string text_of(auto&& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
-}  // namespace
+using mneme_test::error_text;
 
 TEST_CASE("a message joins texts and numbers") {
   const error e = message("capacity is ", index_t{-3}, std::string(", expected "), 1u, " of ", 'x' - 'x');
@@ -50,20 +39,20 @@ TEST_CASE("an expected error is what value fails with") {
   expected<int> e = error("no such file");
   CHECK_FALSE(e);
   CHECK(e.error().message() == "no such file");
-  CHECK(text_of([&] { e.value(); }) == "no such file");
-  CHECK(text_of([&] { *e = 3; }) == "no such file");
-  CHECK(text_of([&] { std::move(e).value(); }) == "no such file");
+  CHECK(error_text([&] { e.value(); }) == "no such file");
+  CHECK(error_text([&] { *e = 3; }) == "no such file");
+  CHECK(error_text([&] { std::move(e).value(); }) == "no such file");
 }
 
 TEST_CASE("a status is empty or an error") {
   const status good;
   CHECK(good);
   CHECK(good.ok());
-  CHECK(text_of([&] { good.or_fail(); }) == "no error");
+  CHECK(error_text([&] { good.or_fail(); }) == "no error");
   const status bad = message("size is ", 0);
   CHECK_FALSE(bad);
   CHECK(bad.error().message() == "size is 0");
-  CHECK(text_of([&] { bad.or_fail(); }) == "size is 0");
+  CHECK(error_text([&] { bad.or_fail(); }) == "size is 0");
 }
 
 TEST_CASE("make gives the memory, or the error that its constructor throws") {
@@ -76,5 +65,5 @@ TEST_CASE("make gives the memory, or the error that its constructor throws") {
   const auto bad = make<linear<float>>(wrong);
   REQUIRE_FALSE(bad);
   CHECK(bad.error().message() == "linear: d_in is 3 and d_out is 0, expected at least 1");
-  CHECK(text_of([&] { linear<float> l(wrong); }) == bad.error().message());
+  CHECK(error_text([&] { linear<float> l(wrong); }) == bad.error().message());
 }

@@ -2,23 +2,12 @@
 #include <mneme/core/weight.hpp>
 
 #include "catch.hpp"
+#include "error_text.hpp"
 
 #include <vector>
 
 using namespace mneme;
-
-namespace {
-
-std::string text_of(auto&& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
-}  // namespace
+using mneme_test::error_text;
 
 TEST_CASE("shapes of vectors, matrices and cubes") {
   const weight vector = weight::zeros<float>(5), matrix = weight::zeros<float>(3, 4),
@@ -58,12 +47,12 @@ TEST_CASE("rows of a weight lie one after the other in its storage type") {
 
 TEST_CASE("a row of a block type fills its blocks") {
   const std::vector<std::byte> bytes(34);
-  CHECK(text_of([&] { weight(bytes.data(), {1, 40, 1}, 2, dtype::q8_0, nullptr); }) ==
+  CHECK(error_text([&] { weight(bytes.data(), {1, 40, 1}, 2, dtype::q8_0, nullptr); }) ==
         "a row of 40 columns does not fill blocks of 32 (Q8_0)");
-  CHECK(text_of([&] { weight::copy_of(bytes.data(), {33, 1, 1}, 1, dtype::q4_1); }) ==
+  CHECK(error_text([&] { weight::copy_of(bytes.data(), {33, 1, 1}, 1, dtype::q4_1); }) ==
         "a row of 33 columns does not fill blocks of 32 (Q4_1)");
-  CHECK(text_of([&] { weight(bytes.data(), {1, 32, 1}, 2, dtype::q8_0, nullptr); }) == "no error");
-  CHECK(text_of([&] { weight(bytes.data(), {17, 1, 1}, 2, dtype::bf16, nullptr); }) == "no error");
+  CHECK(error_text([&] { weight(bytes.data(), {1, 32, 1}, 2, dtype::q8_0, nullptr); }) == "no error");
+  CHECK(error_text([&] { weight(bytes.data(), {17, 1, 1}, 2, dtype::bf16, nullptr); }) == "no error");
 }
 
 TEST_CASE("copies share and editing unshares") {
@@ -115,10 +104,10 @@ TEST_CASE("editing the only handle of borrowed bytes copies them too") {
 
 TEST_CASE("a weight is edited as what it is") {
   weight w = weight::zeros<float>(3);
-  CHECK(text_of([&] { edit<double>(w); }) == "cannot edit a F32 weight as F64");
+  CHECK(error_text([&] { edit<double>(w); }) == "cannot edit a F32 weight as F64");
   const std::vector<std::byte> bytes(34);
   weight q = weight::copy_of(bytes.data(), {32, 1, 1}, 1, dtype::q8_0);
-  CHECK(text_of([&] { edit<float>(q); }) == "cannot edit a Q8_0 weight as F32");
+  CHECK(error_text([&] { edit<float>(q); }) == "cannot edit a Q8_0 weight as F32");
 }
 
 TEST_CASE("a tensor of another shape is named with both shapes") {

@@ -12,10 +12,9 @@
 using namespace mneme;
 using mneme_test::numbers;
 using mneme_test::selection;
+using mneme_test::published::d, mneme_test::published::tokens;
 
 namespace {
-
-constexpr index_t tokens = mneme_test::published_tokens, d = mneme_test::published_d;
 
 // The kept positions as bits; the output for the last token in `last`.
 template <class M>

@@ -9,12 +9,14 @@
 
 namespace mneme_test {
 
-inline constexpr mneme::index_t published_tokens = 64, published_d = 8;
+namespace published {
+inline constexpr mneme::index_t tokens = 64, d = 8;
+}
 
 // s <- 1664525 s + 1013904223 mod 2^32, x = (s >> 8) / 2^23 - 1.
 inline std::vector<float> numbers(std::uint32_t s, float times = 1) {
   std::vector<float> x;
-  for (mneme::index_t i = 0; i < published_tokens * published_d; ++i) {
+  for (mneme::index_t i = 0; i < published::tokens * published::d; ++i) {
     s = 1664525u * s + 1013904223u;
     x.push_back(times * (static_cast<float>(s >> 8) / 16777216.0f * 2 - 1));
   }
@@ -25,9 +27,9 @@ template <class T>
 std::vector<T> published_stream() {
   const auto q = numbers(3, 3), k = numbers(1), v = numbers(2);
   std::vector<T> x;
-  for (mneme::index_t at = 0; at < published_tokens * published_d; at += published_d)
+  for (mneme::index_t at = 0; at < published::tokens * published::d; at += published::d)
     for (const auto* all : {&q, &k, &v})
-      x.insert(x.end(), all->begin() + at, all->begin() + at + published_d);
+      x.insert(x.end(), all->begin() + at, all->begin() + at + published::d);
   return x;
 }
 // rows x cols, row r selects column first + r.

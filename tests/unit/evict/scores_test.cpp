@@ -15,10 +15,11 @@
 
 using namespace mneme;
 using mneme_test::numbers;
+using mneme_test::published::d, mneme_test::published::tokens;
 
 namespace {
 
-constexpr index_t tokens = mneme_test::published_tokens, d = mneme_test::published_d, capacity = 32;
+constexpr index_t capacity = 32;
 
 std::vector<double> wide(const std::vector<float>& x) { return {x.begin(), x.end()}; }
 struct published {

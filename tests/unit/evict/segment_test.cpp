@@ -14,10 +14,9 @@
 
 using namespace mneme;
 using mneme_test::selection;
+using mneme_test::published::d, mneme_test::published::tokens;
 
 namespace {
-
-constexpr index_t d = mneme_test::published_d, tokens = mneme_test::published_tokens;
 
 template <class M>
 struct published_run {

@@ -64,7 +64,7 @@ TEMPLATE_LIST_TEST_CASE("silu_gate in place", "", test_archs) {
   for (const index_t D : {1, 7, 16, 37}) {
     CAPTURE(D);
     const matrix<float> G(mneme_test::random_rows<float>(3, D, 0, 5).view(), {.gap = 2, .shift = 1});
-    matrix<float> U(mneme_test::random_rows<float>(3, D, 0, 6).view(), {.gap = 3, .shift = 1}), other = U;
+    matrix<float> U(mneme_test::random_rows<float>(3, D, 0, 6).view(), mneme_test::ugly), other = U;
     kernel<silu_gate, reference>::run<float>(G, U, other.view());
     kernel<silu_gate, cpu<TestType>>::template run<float>(G, U, U.view());
     CHECK(U.surrounding_untouched());
@@ -79,5 +79,5 @@ TEST_CASE("swiglu refuses impossible sizes and misshapen tensors") {
   const weight wide = constant_weight({3, 2}, 1), tall = constant_weight({2, 3}, 1);
   CHECK_NOTHROW(swiglu<float>({.d_model = 2, .d_hidden = 3}, {wide, wide, tall}));
   CHECK_THROWS_WITH(swiglu<float>({.d_model = 2, .d_hidden = 3}, {wide, wide, wide}),
-                    "tensor down_proj.weight has shape [3, 2], expected [2, 3]");
+                    "swiglu: tensor down_proj.weight has shape [3, 2], expected [2, 3]");
 }

@@ -16,9 +16,6 @@ using mneme_test::test_archs;
 namespace {
 
 template <class T>
-constexpr T infinity = std::numeric_limits<T>::infinity();
-
-template <class T>
 struct selection {
   std::vector<T> value;
   std::vector<index_t> index;
@@ -35,11 +32,11 @@ template <class T>
 selection<T> sorted(row_view<const T> scores, index_t k) {
   std::vector<index_t> order(static_cast<std::size_t>(scores.size()));
   std::iota(order.begin(), order.end(), index_t{0});
-  std::erase_if(order, [&](index_t i) { return !(scores[i] > -infinity<T>); });
+  std::erase_if(order, [&](index_t i) { return !(scores[i] > -std::numeric_limits<T>::infinity()); });
   std::stable_sort(order.begin(), order.end(), [&](index_t a, index_t b) { return scores[a] > scores[b]; });
   selection<T> s(k);
   for (std::size_t m = 0; m < s.value.size(); ++m) {
-    s.value[m] = m < order.size() ? scores[order[m]] : -infinity<T>;
+    s.value[m] = m < order.size() ? scores[order[m]] : -std::numeric_limits<T>::infinity();
     s.index[m] = m < order.size() ? order[m] : -1;
   }
   return s;
@@ -93,11 +90,11 @@ TEMPLATE_LIST_TEST_CASE("topk equals a stable sort", "", test_archs) {
     both([&](index_t) {
       const double u = random.unit();
       return u < 0.3    ? std::nan("")
-             : u < 0.5  ? -infinity<double>
-             : u < 0.52 ? infinity<double>
+             : u < 0.5  ? -std::numeric_limits<double>::infinity()
+             : u < 0.52 ? std::numeric_limits<double>::infinity()
                         : random.normal();
     });
-    both([](index_t i) { return i % 3 == 0 ? std::nan("") : -infinity<double>; });
+    both([](index_t i) { return i % 3 == 0 ? std::nan("") : -std::numeric_limits<double>::infinity(); });
     both([](index_t i) {
       return i % 5 == 0 ? static_cast<double>(std::numeric_limits<float>::lowest()) : std::nan("");
     });

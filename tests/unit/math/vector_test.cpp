@@ -16,7 +16,7 @@ constexpr index_t lengths[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 67
 
 // One misaligned random row with NaN around it.
 template <class T>
-matrix<T> row(index_t n, std::uint64_t seed) {
+matrix<T> guarded_row(index_t n, std::uint64_t seed) {
   return {mneme_test::random_rows<T>(1, n, 0, seed).view(), {0, 1}};
 }
 template <class T>
@@ -26,7 +26,7 @@ template <class Arch, class T>
 void check_sums() {
   for (index_t n : lengths) {
     CAPTURE(n);
-    const auto x = row<T>(n, 1), y = row<T>(n, 2);
+    const auto x = guarded_row<T>(n, 1), y = guarded_row<T>(n, 2);
     const T *a = x.view().data(), *b = y.view().data();
     double sum = 0, magnitude = 0;
     for (index_t i = 0; i < n; ++i) {
@@ -57,7 +57,7 @@ void check_softmax() {
     for (T times : {T(1), T(30), T(2000)}) {
       if (n == 0) continue;
       CAPTURE(n, times);
-      auto x = row<T>(n, 4);
+      auto x = guarded_row<T>(n, 4);
       for (T& v : x.view()[0]) v *= times;
       auto p = x;
       const T log_sum = softmax<Arch>(n, p.view().data());
@@ -92,7 +92,7 @@ TEMPLATE_LIST_TEST_CASE("softmax over all lengths and magnitudes", "", test_arch
 TEMPLATE_LIST_TEST_CASE("scores of minus infinity get no probability", "", test_archs) {
   constexpr float inf = std::numeric_limits<float>::infinity();
   for (index_t n : {1, 5, 16, 33}) {
-    auto x = row<float>(n, 6);
+    auto x = guarded_row<float>(n, 6);
     for (index_t i = 0; i < n; i += 2) x.view()[0][i] = -inf;
     const bool some = n > 1;
     const float log_sum = softmax<TestType>(n, x.view().data());

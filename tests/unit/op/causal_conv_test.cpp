@@ -10,21 +10,19 @@ using namespace mneme_test;
 
 namespace {
 
-constexpr placement ugly{.gap = 3, .shift = 1};
-
 template <class T>
-struct problem {
+struct conv_problem {
   matrix<T> x, w, bias, past;
   bool silu;
 
-  static problem random(index_t rows, index_t C, index_t K, bool bias, bool silu, placement at = {}) {
+  static conv_problem random(index_t rows, index_t C, index_t K, bool bias, bool silu, placement at = {}) {
     std::uint64_t seed = 1;
     const auto draw = [&](index_t r) { return matrix<T>(random_rows<T>(r, C, 0, ++seed).view(), at); };
-    problem p{draw(rows), draw(K), draw(bias), {}, silu};
+    conv_problem p{draw(rows), draw(K), draw(bias), {}, silu};
     p.past = draw(K - 1);
     return p;
   }
-  problem<double> widened() const {
+  conv_problem<double> widened() const {
     const auto wide = [](const matrix<T>& m) { return mneme_test::widened<T>(m.view()); };
     return {wide(x), wide(w), wide(bias), wide(past), silu};
   }
@@ -43,7 +41,7 @@ struct problem {
 template <class T>
 void agrees_with_reference(index_t rows, index_t C, index_t K, bool bias, bool silu, placement at) {
   CAPTURE(rows, C, K, bias, silu, at.gap, at.shift, sizeof(T));
-  const auto p = problem<T>::random(rows, C, K, bias, silu, at);
+  const auto p = conv_problem<T>::random(rows, C, K, bias, silu, at);
   const auto oracle = p.widened();
   const auto expected =
       result_of<double>(oracle.with(reference_of<causal_conv, double>), {oracle.past}, rows, rows);
@@ -65,7 +63,7 @@ void meets_golden_values(kernel_of<causal_conv, T> run, double bound) {
     const matrix<T> weight = tensor("weight");
     const index_t C = weight.rows(), K = weight.cols();
     const matrix<T> bias = tensor("bias"), past = matrix<T>(tensor("state0").view(), {});
-    problem<T> p{tensor("x"), matrix<T>(K, C), bias, past, file.flag(name, "activation") == "silu"};
+    conv_problem<T> p{tensor("x"), matrix<T>(K, C), bias, past, file.flag(name, "activation") == "silu"};
     for (index_t c = 0; c < C; ++c)
       for (index_t j = 0; j < K; ++j) p.w.view()[j][c] = weight.view()[c][j];
     const auto got = result_of<T>(p.with(run), {p.past}, p.x.rows(), p.x.rows());
@@ -97,7 +95,7 @@ TEST_CASE("causal_conv is bit-equal however rows are split into calls") {
   for (const auto& [arch, run] : kernels_of<causal_conv, float>())
     for (const index_t K : {1, 4, 6}) {
       CAPTURE(arch, K);
-      const auto p = problem<float>::random(9, 21, K, true, true, ugly);
+      const auto p = conv_problem<float>::random(9, 21, K, true, true, ugly);
       CHECK(split_fault(p.with(run, ugly), {p.past}, 9) == "");
     }
 }
@@ -107,7 +105,7 @@ TEST_CASE("causal_conv: a single tap delays its input") {
     for (const index_t K : {4, 5})
       for (index_t j = 0; j < K; ++j) {
         CAPTURE(arch, K, j);
-        auto p = problem<float>::random(8, 17, K, false, false);
+        auto p = conv_problem<float>::random(8, 17, K, false, false);
         for (index_t i = 0; i < K; ++i)
           for (float& w : p.w.view()[i]) w = i == j ? 1.0f : 0.0f;
         const matrix<float> y = result_of<float>(p.with(run), {p.past}, 8, 8).outputs;

@@ -13,7 +13,6 @@ namespace {
 
 constexpr dtype all_types[] = {dtype::f32,  dtype::f64,  dtype::bf16, dtype::f16,
                                dtype::q8_0, dtype::q4_0, dtype::q4_1};
-constexpr placement ugly{.gap = 3, .shift = 1};
 
 // A stored N x K matrix at an odd address, as in a mapped file.
 weight stored(index_t N, index_t K, dtype type) {

@@ -9,8 +9,7 @@ namespace product_key_test {
 
 using namespace mneme;
 using mneme_test::matrix;
-
-inline constexpr mneme_test::placement ugly{.gap = 3, .shift = 1};
+using mneme_test::ugly;
 
 template <class T>
 struct selection {

@@ -17,20 +17,20 @@ using product_key_test::ugly;
 namespace {
 
 template <class T>
-struct problem {
+struct keys_problem {
   weight K, V;
   index_t top_k;
   product_key_gate gate;
   matrix<T> Q;
   executor* threads = nullptr;
 
-  static problem random(index_t rows, index_t heads, index_t n, index_t dk, index_t dv, index_t top_k,
-                        product_key_gate gate = product_key_gate::softmax, dtype type = dtype::f32) {
+  static keys_problem random(index_t rows, index_t heads, index_t n, index_t dk, index_t dv, index_t top_k,
+                             product_key_gate gate = product_key_gate::softmax, dtype type = dtype::f32) {
     return {uniform_weight({2 * heads, n, dk}, dk, random_stream(1, 1)),
             stored_as(uniform_weight({n * n, dv}, 1, random_stream(1, 2)), type), top_k, gate,
             matrix<T>(random_rows<T>(rows, 2 * heads * dk, 0, 3).view(), ugly)};
   }
-  problem<double> widened() const { return {K, V, top_k, gate, mneme_test::widened<T>(Q.view())}; }
+  keys_problem<double> widened() const { return {K, V, top_k, gate, mneme_test::widened<T>(Q.view())}; }
   op_run<T> read(kernel_of<product_key_read, T> run) const {
     return [=, this](tensors<T>&, index_t from, index_t to, index_t) {
       context ctx;
@@ -55,12 +55,12 @@ struct problem {
   }
 };
 template <class T>
-matrix<T> all_rows(const op_run<T>& run, const problem<T>& p) {
+matrix<T> all_rows(const op_run<T>& run, const keys_problem<T>& p) {
   return result_of<T>(run, {}, p.Q.rows(), p.Q.rows()).outputs;
 }
 
 template <class T>
-void read_agrees_with_reference(const problem<T>& p) {
+void read_agrees_with_reference(const keys_problem<T>& p) {
   const index_t R = p.Q.rows();
   const auto oracle = p.widened();
   const auto expected = result_of<double>(oracle.read(reference_of<product_key_read, double>), {}, R, R);
@@ -112,7 +112,7 @@ void meets_golden_values(double bound) {
         CHECK(std::abs(static_cast<double>(got.value[at]) - scores.view()[th][m]) <= bound * 10);
       }
     }
-    const problem<T> p{K, golden_weight(file, name, "values"), k, gate, Q};
+    const keys_problem<T> p{K, golden_weight(file, name, "values"), k, gate, Q};
     CHECK(golden_error<T>(all_rows(p.read(&kernel<product_key_read, Backend>::template run<T>), p),
                           golden_matrix<double>(file, name, "y")) < bound);
   }
@@ -123,19 +123,20 @@ void meets_golden_values(double bound) {
 TEST_CASE("product_key_read agrees with its reference", "[L16][product_key_read]") {
   for (const auto gate : {product_key_gate::softmax, product_key_gate::relu})
     for (const index_t rows : {1, 3, 50}) {
-      read_agrees_with_reference(problem<float>::random(rows, 1, 5, 3, 7, 4, gate));
-      read_agrees_with_reference(problem<float>::random(rows, 3, 11, 35, 33, 8, gate));
-      read_agrees_with_reference(problem<float>::random(rows, 2, 13, 17, 70, 17, gate));
+      read_agrees_with_reference(keys_problem<float>::random(rows, 1, 5, 3, 7, 4, gate));
+      read_agrees_with_reference(keys_problem<float>::random(rows, 3, 11, 35, 33, 8, gate));
+      read_agrees_with_reference(keys_problem<float>::random(rows, 2, 13, 17, 70, 17, gate));
     }
-  read_agrees_with_reference(problem<float>::random(2, 2, 40, 16, 300, 200));
+  read_agrees_with_reference(keys_problem<float>::random(2, 2, 40, 16, 300, 200));
   for (const dtype type : {dtype::f64, dtype::bf16, dtype::f16, dtype::q8_0, dtype::q4_0, dtype::q4_1}) {
-    read_agrees_with_reference(problem<float>::random(3, 2, 9, 16, 160, 6, product_key_gate::softmax, type));
+    read_agrees_with_reference(
+        keys_problem<float>::random(3, 2, 9, 16, 160, 6, product_key_gate::softmax, type));
   }
 }
 
 TEST_CASE("product_key_address agrees with its reference", "[L16][product_key_address]") {
   for (const auto gate : {product_key_gate::softmax, product_key_gate::relu}) {
-    const auto p = problem<float>::random(7, 2, 11, 19, 1, 5, gate);
+    const auto p = keys_problem<float>::random(7, 2, 11, 19, 1, 5, gate);
     const auto oracle = p.widened();
     const auto expected =
         result_of<double>(oracle.address(reference_of<product_key_address, double>), {{}}, 7, 7);
@@ -155,7 +156,7 @@ TEST_CASE("product_key meets the golden values") {
 
 TEST_CASE("product_key_read of all values is full softmax attention", "[L20]") {
   constexpr index_t n = 6, dk = 5, dv = 9;
-  const auto p = problem<double>::random(4, 1, n, dk, dv, n * n);
+  const auto p = keys_problem<double>::random(4, 1, n, dk, dv, n * n);
   const auto y = all_rows(p.read(reference_of<product_key_read, double>), p);
   for (index_t r = 0; r < 4; ++r) {
     double score[n * n], total = 0;
@@ -178,8 +179,8 @@ TEST_CASE("product_key_read of all values is full softmax attention", "[L20]") {
 
 TEST_CASE("product_key_read: sub-keys and values permuted alike change nothing", "[L20]") {
   constexpr index_t n = 11, dk = 7, dv = 20;
-  const auto p = problem<float>::random(9, 2, n, dk, dv, 5);
-  problem<float> other = p;
+  const auto p = keys_problem<float>::random(9, 2, n, dk, dv, 5);
+  keys_problem<float> other = p;
   float *K = edit<float>(other.K), *V = edit<float>(other.V);
   const auto first = [](index_t i) { return (3 * i + 4) % n; };
   const auto second = [](index_t i) { return (7 * i + 1) % n; };
@@ -199,7 +200,7 @@ TEST_CASE("product_key_read: sub-keys and values permuted alike change nothing",
 TEST_CASE("product_key_read: the bits of a row depend on nothing beside it") {
   reverse_executor threads;
   for (const dtype type : {dtype::f32, dtype::q8_0}) {
-    const auto p = problem<float>::random(101, 2, 12, 20, 64, 7, product_key_gate::softmax, type);
+    const auto p = keys_problem<float>::random(101, 2, 12, 20, 64, 7, product_key_gate::softmax, type);
     auto spread = p;
     spread.threads = &threads;
     for (const auto& [arch, run] : kernels_of<product_key_read, float>()) {
@@ -211,7 +212,7 @@ TEST_CASE("product_key_read: the bits of a row depend on nothing beside it") {
 }
 
 TEST_CASE("product_key_read: a query of NaN reads zeros") {
-  const auto p = problem<float>::random(3, 1, 6, 8, 33, 4);
+  const auto p = keys_problem<float>::random(3, 1, 6, 8, 33, 4);
   auto wrong = p;
   for (float& q : wrong.Q.view()[1]) q = std::numeric_limits<float>::quiet_NaN();
   for (const auto& [arch, run] : kernels_of<product_key_read, float>()) {

@@ -24,7 +24,7 @@ void equal_the_steps(rule r, recurrence_kernel<T> kernel, recurrence_kernel<doub
                                            {70, 4, 131, 35},
                                            {40, 3, 5, 0}}) {
     CAPTURE(name_of(r), tokens, K, V, outs, sizeof(T));
-    const auto given = random_operands<T>(tokens, K, V, 17, {.gap = 3, .shift = 1});
+    const auto given = random_operands<T>(tokens, K, V, 17, ugly);
     const auto oracle = given.widened();
     const auto expected = result_of<double>(oracle.with(r, steps), {oracle.S}, tokens, outs);
     CHECK(mneme_test::backend_fault(given.with(r, kernel, {.gap = 5}), {given.S}, tokens, outs, expected,

@@ -74,7 +74,6 @@ inline double budget(rule r) { return r.write == update::add ? 5e-6 : 5e-4; }
 template <class T>
 std::string backend_fault(rule r, recurrence_kernel<T> kernel, recurrence_kernel<double> reference,
                           double bound) {
-  constexpr placement ugly{.gap = 3, .shift = 1};
   for (const auto& [K, V] :
        {std::pair<index_t, index_t>{1, 1}, {3, 2}, {5, 16}, {2, 131}, {9, 67}, {16, 255}})
     for (const index_t tokens : {1, 2, 7})

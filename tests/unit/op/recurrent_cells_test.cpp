@@ -14,8 +14,6 @@ using namespace mneme_test;
 
 namespace {
 
-constexpr placement ugly{.gap = 3, .shift = 1};
-
 template <class Op>
 constexpr index_t gates = std::is_same_v<Op, gru_recurrence> ? 3 : 4;
 
@@ -66,7 +64,7 @@ void agrees_with_reference(index_t rows, index_t H, dtype type, placement at) {
   }
 }
 template <class Op>
-void splits_to_the_bit() {
+void cell_splits_to_the_bit() {
   for (const auto& [arch, run] : kernels_of<Op, float>())
     for (const index_t H : {5, 21}) {
       CAPTURE(arch, H);
@@ -153,7 +151,9 @@ TEST_CASE("lstm agrees with its reference", "[L16][lstm_recurrence]") {
   }
 }
 
-TEST_CASE("lstm is bit-equal however rows are split into calls") { splits_to_the_bit<lstm_recurrence>(); }
+TEST_CASE("lstm is bit-equal however rows are split into calls") {
+  cell_splits_to_the_bit<lstm_recurrence>();
+}
 
 TEST_CASE("lstm: scalar anchor of the specification") {
   // W = 0.5 on the input, U = 0.25, no bias, inputs 1, -1, 0.5.
@@ -203,7 +203,7 @@ TEST_CASE("gru agrees with its reference", "[L16][gru_recurrence]") {
     agrees_with_reference<gru_recurrence, float>(7, 64, type, {});
 }
 
-TEST_CASE("gru is bit-equal however rows are split into calls") { splits_to_the_bit<gru_recurrence>(); }
+TEST_CASE("gru is bit-equal however rows are split into calls") { cell_splits_to_the_bit<gru_recurrence>(); }
 
 TEST_CASE("gru: an update gate of one keeps the state to the bit", "[L20]") {
   constexpr index_t H = 19;

@@ -21,7 +21,7 @@ op_run<T> rows_of(const matrix<T>& X, const weight& w, kernel_of<rms_normalise, 
 template <class T>
 void agrees_with_reference(index_t D) {
   const weight w = uniform_weight({D}, 1, random_stream(1, 5));
-  const matrix<T> X(random_rows<T>(7, D, 0, 8).view(), {.gap = 3, .shift = 1});
+  const matrix<T> X(random_rows<T>(7, D, 0, 8).view(), ugly);
   const matrix<double> wide = widened<T>(X.view());
   const auto expected = result_of<double>(rows_of(wide, w, reference_of<rms_normalise, double>), {}, 7, 7);
   const tolerance allowed{.eps = epsilon<T>, .rows = 0, .width = D};

@@ -19,12 +19,12 @@ struct parts {  // which optional inputs take part
 
 // All inputs of one call, each anywhere in memory, poison around it.
 template <class T>
-struct problem {
+struct ssm_problem {
   matrix<T> u, delta, A, B, C, bias, D, z, h;
   index_t groups;
   bool softplus;
 
-  problem(index_t rows, index_t E, index_t N, index_t G, parts p = {}, placement at = {})
+  ssm_problem(index_t rows, index_t E, index_t N, index_t G, parts p = {}, placement at = {})
       : groups(G), softplus(p.softplus) {
     std::uint64_t seed = 1;
     const auto draw = [&](index_t r, index_t c) {
@@ -68,8 +68,8 @@ struct problem {
 };
 
 template <class T>
-problem<double> widened(const problem<T>& p) {
-  problem<double> w(0, 1, 1, 1);
+ssm_problem<double> widened(const ssm_problem<T>& p) {
+  ssm_problem<double> w(0, 1, 1, 1);
   const auto wide = [](const matrix<T>& m) { return mneme_test::widened<T>(m.view()); };
   w.u = wide(p.u), w.delta = wide(p.delta), w.A = wide(p.A), w.B = wide(p.B), w.C = wide(p.C);
   w.bias = wide(p.bias), w.D = wide(p.D), w.z = wide(p.z), w.h = wide(p.h);
@@ -84,7 +84,7 @@ tolerance allowed(index_t rows, index_t N) {
 
 template <class T>
 void agrees_with_reference(index_t rows, index_t E, index_t N, index_t G, parts p, placement at) {
-  const problem<T> given(rows, E, N, G, p, at);
+  const ssm_problem<T> given(rows, E, N, G, p, at);
   const auto expected = widened(given).run(reference_of<selective_scan, double>);
   for (const auto& [arch, run] : kernels_of<selective_scan, T>()) {
     CAPTURE(arch, rows, E, N, G, p.bias, p.softplus, p.D, p.z, at.gap);
@@ -92,10 +92,10 @@ void agrees_with_reference(index_t rows, index_t E, index_t N, index_t G, parts 
   }
 }
 
-// A problem with the tensors of one golden case.
+// A ssm_problem with the tensors of one golden case.
 template <class T>
-problem<T> golden_problem(const golden& file, const std::string& name) {
-  problem<T> p(0, 1, 1, 1);
+ssm_problem<T> golden_problem(const golden& file, const std::string& name) {
+  ssm_problem<T> p(0, 1, 1, 1);
   const auto tensor = [&](const char* what) {
     return file.has(name, what) ? golden_matrix<T>(file, name, what) : matrix<T>(0, 0);
   };
@@ -118,8 +118,6 @@ void meets_golden_values(kernel_of<selective_scan, T> run, double bound) {
     CHECK(golden_error<T>(got.state[0], golden_matrix<double>(file, name, "h1")) < bound);
   }
 }
-
-constexpr placement ugly{.gap = 3, .shift = 1};
 
 }  // namespace
 
@@ -166,7 +164,7 @@ TEST_CASE("selective_scan agrees with its reference", "[L16][selective_scan]") {
 }
 
 TEST_CASE("selective_scan is bit-equal however tokens are split into calls") {
-  const problem<float> p(11, 37, 19, 1, {}, ugly);
+  const ssm_problem<float> p(11, 37, 19, 1, {}, ugly);
   for (const auto& [arch, run] : kernels_of<selective_scan, float>()) {
     CAPTURE(arch);
     CHECK(split_fault(p.with(run), {p.h}, 11) == "");
@@ -174,7 +172,7 @@ TEST_CASE("selective_scan is bit-equal however tokens are split into calls") {
 }
 
 TEST_CASE("selective_scan may write its outputs over the gate") {
-  const problem<float> p(4, 21, 16, 1);
+  const ssm_problem<float> p(4, 21, 16, 1);
   for (const auto& [arch, run] : kernels_of<selective_scan, float>()) {
     CAPTURE(arch);
     matrix<float> h = p.h, y = p.z;
@@ -187,7 +185,7 @@ TEST_CASE("selective_scan may write its outputs over the gate") {
 }
 
 TEST_CASE("selective_scan: step sizes at the ends of the range", "[L20]") {
-  problem<float> p(1, 18, 16, 1, {.bias = false});
+  ssm_problem<float> p(1, 18, 16, 1, {.bias = false});
   for (const auto& [arch, run] : kernels_of<selective_scan, float>()) {
     CAPTURE(arch);
     const auto with_delta = [&](float value) {
@@ -205,8 +203,8 @@ TEST_CASE("selective_scan: step sizes at the ends of the range", "[L20]") {
 }
 
 TEST_CASE("selective_scan: equal groups are no groups, and outputs are linear in u", "[L20]") {
-  problem<double> one(6, 12, 5, 1);
-  problem<double> three = one;
+  ssm_problem<double> one(6, 12, 5, 1);
+  ssm_problem<double> three = one;
   three.groups = 3;
   three.B = matrix<double>(6, 15), three.C = matrix<double>(6, 15);
   for (index_t t = 0; t < 6; ++t)
@@ -214,7 +212,7 @@ TEST_CASE("selective_scan: equal groups are no groups, and outputs are linear in
       three.B.view()[t][i] = one.B.view()[t][i % 5];
       three.C.view()[t][i] = one.C.view()[t][i % 5];
     }
-  problem<double> doubled = one;  // u and the start state twice as large
+  ssm_problem<double> doubled = one;  // u and the start state twice as large
   for (matrix<double>* m : {&doubled.u, &doubled.h})
     for (index_t r = 0; r < m->rows(); ++r)
       for (double& x : m->view()[r]) x *= 2;
@@ -232,13 +230,13 @@ TEST_CASE("selective_scan: equal groups are no groups, and outputs are linear in
 TEST_CASE("selective_scan that does not select is diagonal_ssm, with one decay it is the recurrence",
           "[L20]") {
   constexpr index_t rows = 7, E = 4, N = 5;
-  problem<double> p(rows, E, N, 1, {false, false, false, false});
+  ssm_problem<double> p(rows, E, N, 1, {false, false, false, false});
   p.h = matrix<double>(E, N, {}, 0.0);
   const auto all_rows_like_first = [](matrix<double>& m) {
     for (index_t t = 1; t < m.rows(); ++t)
       std::copy(m.view()[0].begin(), m.view()[0].end(), m.view()[t].begin());
   };
-  problem<double> constant = p;  // step sizes, B and C of the first token throughout
+  ssm_problem<double> constant = p;  // step sizes, B and C of the first token throughout
   for (auto* m : {&constant.delta, &constant.B, &constant.C}) all_rows_like_first(*m);
   matrix<double> lambda(2 * N, E, {}, 0.0), C = lambda, skip(1, E, {}, 0.0), x = lambda, y(rows, E);
   for (index_t e = 0; e < E; ++e)
@@ -253,7 +251,8 @@ TEST_CASE("selective_scan that does not select is diagonal_ssm, with one decay i
   const auto run = reference_of<selective_scan, double>;
   CHECK(difference<double, double>(constant.run(run).outputs, y, allowed<double>(rows, N)) == "");
 
-  problem<double> one = p;  // one step size for all channels, one A: the state is B u^T under a scalar decay
+  ssm_problem<double> one =
+      p;  // one step size for all channels, one A: the state is B u^T under a scalar decay
   matrix<double> S(N, E, {}, 0.0), alpha(rows, 1), v = p.u;
   for (index_t t = 0; t < rows; ++t) {
     const double dt = p.delta.view()[t][0];
@@ -268,7 +267,7 @@ TEST_CASE("selective_scan that does not select is diagonal_ssm, with one decay i
 }
 
 TEST_CASE("selective_scan: the state stays within the bound of a fading memory") {
-  const problem<double> p(64, 9, 7, 1);
+  const ssm_problem<double> p(64, 9, 7, 1);
   const matrix<double> h = p.run(native_of<selective_scan, double>).state[0];
   for (index_t e = 0; e < 9; ++e)
     for (index_t n = 0; n < 7; ++n) {

@@ -5,22 +5,23 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "laws/counting_resource.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
 
 namespace {
 
-auto model() {  // rows of 3 to rows of 2
+auto mixed_chain() {  // rows of 3 to rows of 2
   return chain(linear<float>({.d_in = 3, .d_out = 5}, 1), leaky<float>{5}, journal<float>{5},
                linear<float>({.d_in = 5, .d_out = 2, .bias = true}, 2));
 }
-using model_t = decltype(model());
+using mixed_chain_t = decltype(mixed_chain());
 
 }  // namespace
 
 TEST_CASE("a chain equals its parts called one after the other") {
-  const model_t m = model();
+  const mixed_chain_t m = mixed_chain();
   CHECK(m.d_in() == 3);
   CHECK(m.d_out() == 2);
   const table<float> X(7, 3);
@@ -36,7 +37,7 @@ TEST_CASE("a chain equals its parts called one after the other") {
     m.part<2>().step(ctx, diary, b, c);
     m.part<3>().step(ctx, none, c, expected.view()[t]);
   }
-  state_t<model_t> end;
+  state_t<mixed_chain_t> end;
   CHECK(stepped(m, X, &end) == expected);
   CHECK(std::get<1>(end.parts) == leak);
   CHECK(std::get<2>(end.parts) == diary);
@@ -49,10 +50,10 @@ TEST_CASE("a chain equals its parts called one after the other") {
 }
 
 TEST_CASE("a chain gives the last rows in blocks of any size") {
-  const model_t m = model();
+  const mixed_chain_t m = mixed_chain();
   const index_t T = 10;
   const table<float> X(T, 3, 4);
-  state_t<model_t> end;
+  state_t<mixed_chain_t> end;
   const table<float> expected = stepped(m, X, &end);
   for (index_t rows : {1, 3, 9, 10, 11, 256})
     for (index_t wanted = 0; wanted <= T; ++wanted) {
@@ -81,14 +82,14 @@ TEST_CASE("blocks of rows share out the outputs that are wanted") {
 }
 
 TEST_CASE("a chain scans lanes of any length") {
-  const model_t m = model();
+  const mixed_chain_t m = mixed_chain();
   struct stretch {
     index_t rows, outs;
   };
   const std::vector<stretch> lengths{{4, 4}, {0, 0}, {5, 1}, {1, 0}, {3, 2}};
   const table<float> X(13, 3, 6);
-  std::vector<state_t<model_t>> together(lengths.size(), m.init()), alone = together;
-  std::vector<lane<state_t<model_t>>> lanes;
+  std::vector<state_t<mixed_chain_t>> together(lengths.size(), m.init()), alone = together;
+  std::vector<lane<state_t<mixed_chain_t>>> lanes;
   table<float> Y(7, 2, 9), expected = Y;
   context ctx;
   index_t x = 0, y = 0;
@@ -134,7 +135,7 @@ TEST_CASE("a chain of one part is that part and a chain of a chain is two chains
 }
 
 TEST_CASE("weights of a chain are those of its parts") {
-  model_t m = model();
+  mixed_chain_t m = mixed_chain();
   auto all = m.weights();
   CHECK(leaf_paths(all) == std::vector<std::string>{"0.weight", "0.bias", "3.weight", "3.bias"});
   visit_fields(
@@ -142,7 +143,7 @@ TEST_CASE("weights of a chain are those of its parts") {
         if (at.text() == "3.bias") edit<float>(w)[1] = 100;
       },
       all);
-  const model_t& read = m;
+  const mixed_chain_t& read = m;
   CHECK(data<float>(read.part<3>().weights().bias)[1] == 100);
   auto seen = read.weights();
   visit_fields([](const field_path&, const weight&) {}, seen);
@@ -150,13 +151,13 @@ TEST_CASE("weights of a chain are those of its parts") {
 }
 
 TEST_CASE("a chain has the refinements of its parts") {
-  const model_t m = model();
-  static_assert(Growing<model_t>);
-  static_assert(Segmented<model_t>);
+  const mixed_chain_t m = mixed_chain();
+  static_assert(Growing<mixed_chain_t>);
+  static_assert(Segmented<mixed_chain_t>);
   static_assert(!Growing<chain_of<leaky<float>>>);
   static_assert(!Segmented<chain_of<leaky<float>>>);
   static_assert(row_stable<chain_of<linear<float>, linear<float>>>);
-  static_assert(!row_stable<model_t>);
+  static_assert(!row_stable<mixed_chain_t>);
 
   auto s = m.init();
   CHECK(reserve(m, s, 6));
@@ -192,16 +193,9 @@ TEST_CASE("a chain that starts with an embedding reads tokens") {
 }
 
 TEST_CASE("a state of a chain lives where it was asked to") {
-  struct counting : resource {
-    int taken = 0;
-  } where;
-  where.allocate = [](resource* self, std::size_t n) {
-    ++static_cast<counting*>(self)->taken;
-    return heap()->allocate(heap(), n);
-  };
-  where.release = [](resource*, void* p, std::size_t n) noexcept { heap()->release(heap(), p, n); };
+  mneme_test::counting_resource where;
   const auto s = chain(leaky<float>{2}, leaky<float>{2}).init({&where});
-  CHECK(where.taken == 2);
+  CHECK(where.allocations == 2);
   const auto copy = s;
-  CHECK(where.taken == 4);
+  CHECK(where.allocations == 4);
 }

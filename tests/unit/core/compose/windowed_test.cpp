@@ -12,10 +12,10 @@ using namespace mneme_test;
 
 namespace {
 
-constexpr index_t d = 3;
+constexpr index_t width = 3;
 template <recall How = recall::leaving>
 auto model(windowed_config c) {
-  return windowed<How>(c, leaky<float>{d}, journal<float>{d});
+  return windowed<How>(c, leaky<float>{width}, journal<float>{width});
 }
 
 std::vector<float> rows_of(const buffer<float>& b) { return {b.begin(), b.end()}; }
@@ -23,7 +23,7 @@ std::vector<float> rows_of(const buffer<float>& b) { return {b.begin(), b.end()}
 }  // namespace
 
 TEST_CASE("every token is a sink, in the window or has gone to the longer memory, once and in order") {
-  const table<float> X(23, d);
+  const table<float> X(23, width);
   for (const index_t window : {1, 2, 5, 22, 23, 30})
     for (const index_t sinks : {0, 1, 4})
       for (const index_t piece : {1, 2, 7, 23}) {
@@ -37,31 +37,31 @@ TEST_CASE("every token is a sink, in the window or has gone to the longer memory
           CHECK(s.seen == seen);
           const index_t first = std::min(sinks, std::max<index_t>(seen - window, 0)),
                         gone = std::max<index_t>(seen - window - first, 0);
-          const auto* from = X.all.data() + first * d;
-          CHECK(rows_of(s.far.rows) == std::vector<float>(from, from + gone * d));
+          const auto* from = X.all.data() + first * width;
+          CHECK(rows_of(s.far.rows) == std::vector<float>(from, from + gone * width));
           for (index_t p = std::max<index_t>(seen - window, 0); p < seen; ++p)
-            CHECK(std::equal(X.view()[p].begin(), X.view()[p].end(), s.rows.data() + p % window * d));
+            CHECK(std::equal(X.view()[p].begin(), X.view()[p].end(), s.rows.data() + p % window * width));
         }
       }
 }
 
 TEST_CASE("answers of the longer memory are added from the first row that leaves") {
-  const table<float> X(12, d);
+  const table<float> X(12, width);
   const windowed_config c{.window = 4, .sinks = 1, .far_scale = 0.5};
-  const table<float> near = stepped(leaky<float>{d}, X);
+  const table<float> near = stepped(leaky<float>{width}, X);
   const auto by_leaving = model(c);
   const auto by_newest = model<recall::newest>(c);
   table<float> leaving = near, newest = near;
   context ctx;
-  auto far = journal<float>{d}.init();
-  std::vector<float> y(d);
+  auto far = journal<float>{width}.init();
+  std::vector<float> y(width);
   for (index_t t = 5; t < 12; ++t) {
-    journal<float>{d}.step(ctx, far, X.view()[t - 4], y);
-    for (index_t i = 0; i < d; ++i) leaving.view()[t][i] += 0.5f * y[static_cast<std::size_t>(i)];
-    journal<float>{d}.read(ctx, far, X.view()[t], y);
-    for (index_t i = 0; i < d; ++i) newest.view()[t][i] += 0.5f * y[static_cast<std::size_t>(i)];
+    journal<float>{width}.step(ctx, far, X.view()[t - 4], y);
+    for (index_t i = 0; i < width; ++i) leaving.view()[t][i] += 0.5f * y[static_cast<std::size_t>(i)];
+    journal<float>{width}.read(ctx, far, X.view()[t], y);
+    for (index_t i = 0; i < width; ++i) newest.view()[t][i] += 0.5f * y[static_cast<std::size_t>(i)];
   }
-  CHECK(std::equal(near.all.begin(), near.all.begin() + 5 * d, leaving.all.begin()));
+  CHECK(std::equal(near.all.begin(), near.all.begin() + 5 * width, leaving.all.begin()));
   const auto check = [&](const auto& m, const table<float>& expected) {
     state_t<std::remove_cvref_t<decltype(m)>> end;
     CHECK(stepped(m, X, &end) == expected);
@@ -71,7 +71,7 @@ TEST_CASE("answers of the longer memory are added from the first row that leaves
         context blocks;
         blocks.block_rows = rows;
         auto s = m.init();
-        table<float> Y(wanted, d, 9);
+        table<float> Y(wanted, width, 9);
         scan(m, blocks, s, X, Y);
         CHECK(Y.is_end_of(expected));
         CHECK(s == end);
@@ -127,9 +127,9 @@ TEST_CASE("a gate says how much of the longer memory counts, for all channels, g
 }
 
 TEST_CASE("a gate with a past sees every token") {
-  const auto m = windowed({.window = 2}, leaky<float>{d}, leaky<float>{d}, journal<float>{d});
+  const auto m = windowed({.window = 2}, leaky<float>{width}, leaky<float>{width}, journal<float>{width});
   static_assert(Growing<decltype(m)> && Segmented<decltype(m)> && !row_stable<decltype(m)>);
-  const table<float> X(7, d);
+  const table<float> X(7, width);
   state_t<std::remove_cvref_t<decltype(m)>> s;
   stepped(m, X, &s);
   CHECK(rows_of(s.gate.rows) == X.all);
@@ -145,19 +145,19 @@ TEST_CASE("the longer memory is read with the newest row") {
   struct asked : leaky<float> {  // answers a read with the query itself
     explicit asked(index_t n) : leaky<float>{n} {}
     void read(context&, const state& s, row_view<const float> q, row_view<float> y) const {
-      for (index_t i = 0; i < d; ++i) y[i] = q[i] + s.h[i];
+      for (index_t i = 0; i < width; ++i) y[i] = q[i] + s.h[i];
     }
   };
-  const auto m = windowed<recall::newest>({.window = 2}, leaky<float>{d}, asked(d));
-  const table<float> X(3, d);
-  const table<float> near = stepped(leaky<float>{d}, X), Y = stepped(m, X);
-  for (index_t i = 0; i < d; ++i)
+  const auto m = windowed<recall::newest>({.window = 2}, leaky<float>{width}, asked(width));
+  const table<float> X(3, width);
+  const table<float> near = stepped(leaky<float>{width}, X), Y = stepped(m, X);
+  for (index_t i = 0; i < width; ++i)
     CHECK(Y.view()[2][i] == near.view()[2][i] + (X.view()[2][i] + X.view()[0][i]));
 }
 
 TEST_CASE("up to W + n tokens, and with a scale of zero, the window answers alone", "[L20]") {
-  const table<float> X(12, d);
-  const table<float> near = stepped(leaky<float>{d}, X);
+  const table<float> X(12, width);
+  const table<float> near = stepped(leaky<float>{width}, X);
   CHECK(stepped(model({.window = 9, .sinks = 3}), X) == near);
   CHECK(stepped(model({.window = 12}), X) == near);
   CHECK_FALSE(stepped(model({.window = 11}), X) == near);
@@ -168,10 +168,10 @@ TEST_CASE("up to W + n tokens, and with a scale of zero, the window answers alon
 TEST_CASE("a window scans lanes of any length") {
   const auto m = model({.window = 3});
   using state = state_t<decltype(m)>;
-  const table<float> X(12, d);
+  const table<float> X(12, width);
   std::vector<state> states(3, m.init()), alone = states;
   const std::vector<lane<state>> lanes{{&states[0], 7, 2}, {&states[1], 1, 1}, {&states[2], 4, 4}};
-  table<float> Y(7, d, 9), expected = Y;
+  table<float> Y(7, width, 9), expected = Y;
   context ctx;
   scan_many(m, ctx, std::span(lanes.data(), lanes.size()), X, Y);
   scan(m, ctx, alone[0], X.view().range(0, 7), expected.view().range(0, 2));
@@ -204,16 +204,16 @@ TEST_CASE("near and far fit together") {
 }
 
 TEST_CASE("state, weights, tokens and refinements of a window") {
-  auto m = windowed({.window = 2}, linear<float>({.d_in = d, .d_out = d}, 1), journal<float>{d});
+  auto m = windowed({.window = 2}, linear<float>({.d_in = width, .d_out = width}, 1), journal<float>{width});
   static_assert(Growing<decltype(m)> && Segmented<decltype(m)> && CompleteFields<state_t<decltype(m)>>);
-  using fixed = decltype(windowed({}, leaky<float>{d}, leaky<float>{d}));
+  using fixed = decltype(windowed({}, leaky<float>{width}, leaky<float>{width}));
   static_assert(!Growing<fixed> && !Segmented<fixed> && !row_stable<fixed>);
   auto s = m.init();
   CHECK(leaf_paths(s) == std::vector<std::string>{"far.rows", "far.segment", "rows", "seen"});
   CHECK(reserve(m, s, 4));
   CHECK(s.far.rows.capacity() == 12);
   context ctx;
-  observe(m, ctx, s, table<float>(5, d));
+  observe(m, ctx, s, table<float>(5, width));
   end_segment(m, ctx, s);
   CHECK(s.far.segment == 3);
   CHECK(valid(m, s));
@@ -230,8 +230,8 @@ TEST_CASE("state, weights, tokens and refinements of a window") {
   edit<float>(w.near.weight)[0] = 50;
   CHECK(data<float>(m.near().weights().weight)[0] == 50);
 
-  auto gated =
-      windowed({.window = 2}, leaky<float>{d}, leaky<float>{d}, linear<float>({.d_in = d, .d_out = 1}));
+  auto gated = windowed({.window = 2}, leaky<float>{width}, leaky<float>{width},
+                        linear<float>({.d_in = width, .d_out = 1}));
   auto gate = gated.weights();
   CHECK(leaf_paths(gate) == std::vector<std::string>{"gate.weight", "gate.bias"});
 
