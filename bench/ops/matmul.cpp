@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products with the weights of SmolLM2-135M; "decode" is one row. Cold cases rotate the weights.
+// Products with the weights of SmolLM2-135M, as rows and interleaved; "decode" is one row. Cold cases rotate
+// the weights.
 #include <mneme/backend/cpu/matmul.hpp>
 #include <mneme/math/encode.hpp>
+#include <mneme/math/interleave.hpp>
+
+#include <algorithm>
+#include <cctype>
+#include <vector>
 
 #include "../case.hpp"
 #include "../plain.hpp"
@@ -16,6 +22,7 @@ class problem {
   struct shape {
     index_t N, K;
     dtype stored;
+    bool interleaved = false;
   };
   static double state_bytes(shape s) {
     return static_cast<double>(s.N) * static_cast<double>(mneme::row_bytes(s.stored, s.K));
@@ -32,11 +39,15 @@ class problem {
     mneme::encode_row(s.stored, w.view().data(), drawn * s.K, W_.data());
     for (index_t i = once; i < W_.size(); i += once)
       std::copy_n(W_.data(), std::min(once, W_.size() - i), W_.data() + i);
+    for (index_t i = 0; i < states; ++i) {
+      weight rows(stored(i), {s.N, s.K, 1}, 2, s.stored, nullptr);
+      weights_.push_back(s.interleaved ? mneme::interleaved(std::move(rows)) : std::move(rows));
+    }
   }
   template <class Backend>
   void run(context& ctx, index_t state) {
-    mneme::kernel<mneme::matmul, Backend>::template run<float>(
-        ctx, weight(stored(state), {shape_.N, shape_.K, 1}, 2, shape_.stored, nullptr), X_.view(), Y_.view());
+    mneme::kernel<mneme::matmul, Backend>::template run<float>(ctx, weights_[static_cast<std::size_t>(state)],
+                                                               X_.view(), Y_.view());
   }
   void plain(index_t state) {
     plain::matmul(X_.rows(), shape_.N, shape_.K, reinterpret_cast<const float*>(stored(state)), &X_[0][0],
@@ -50,6 +61,7 @@ class problem {
   }
   shape shape_;
   mneme::buffer<std::byte> W_;
+  std::vector<weight> weights_;  // of every state
   matrix X_, Y_;
 };
 
@@ -69,9 +81,13 @@ const suite all([] {
     // The last is beyond L2 by itself.
     const plan p{.hot = N < 4096, .prefill_by_all = N * K <= 576 * 576, .checked = 4};
     add<problem>(name + "f32", {N, K, dtype::f32}, p);
-    add<encoded_problem>(name + "bf16", {N, K, dtype::bf16}, p);
-    add<encoded_problem>(name + "q8_0", {N, K, dtype::q8_0}, p);
-    add<encoded_problem>(name + "q4_1", {N, K, dtype::q4_1}, p);
+    add<problem>(name + "f32,interleaved", {N, K, dtype::f32, true}, p);
+    for (const dtype stored : {dtype::bf16, dtype::q8_0, dtype::q4_1}) {
+      std::string as = mneme::info(stored).name;
+      std::ranges::transform(as, as.begin(), [](char c) { return static_cast<char>(std::tolower(c)); });
+      add<encoded_problem>(name + as, {N, K, stored}, p);
+      add<encoded_problem>(name + as + ",interleaved", {N, K, stored, true}, p);
+    }
   }
 });
 }  // namespace

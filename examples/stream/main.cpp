@@ -22,7 +22,7 @@ struct options {
   std::vector<std::string> policies{"full"}, stores{"f32"};
   std::vector<index_t> capacities{256};
   index_t tokens = 0, generate = 0, segment = 0;
-  std::string positions = "stream";
+  std::string positions = "stream", weights = "interleaved";
   int threads = 1;
   bool chat = false, merge = false;
 };
@@ -134,7 +134,7 @@ void run(const options& o) {
   mneme::context ctx;
   mneme::thread_pool threads(o.threads);
   if (o.threads > 1) ctx.threads = &threads;
-  const checkpoint model(o.model);
+  const checkpoint model(o.model, o.weights == "mapped" ? factors::mapped : factors::interleaved);
   const tokenizer tokens(model.tokens());
   if (o.text.empty())
     continue_prompt(o, model, tokens, ctx);
@@ -165,6 +165,9 @@ void declare(CLI::App& app, options& o) {
   app.add_option("--prompt", o.prompt, "continue this prompt");
   app.add_option("--generate", o.generate, "with at most N tokens");
   app.add_flag("--chat", o.chat, "put the prompt into the chat template");
+  app.add_option("--weights", o.weights,
+                 "read where the file is mapped, or interleaved in memory: faster (default)")
+      ->check(CLI::IsMember({"interleaved", "mapped"}));
   app.add_option("--threads", o.threads, "threads (default: 1)");
   app.add_option("--state-in", o.state_in, "go on with a stream that --state-out stopped");
   app.add_option("--state-out", o.state_out, "write the stream to this file at the end");

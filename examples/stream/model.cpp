@@ -3,6 +3,7 @@
 
 #include <mneme/io/gguf.hpp>
 #include <mneme/io/safetensors.hpp>
+#include <mneme/math/interleave.hpp>
 
 #include <algorithm>
 
@@ -30,14 +31,20 @@ llama_shape read_shape(const mneme::gguf_file& file) {
           .epsilon = number("llama.attention.layer_norm_rms_epsilon")};
 }
 
-llama_layer_weights read_layer(const mneme::gguf_file& file, index_t i) {
-  const auto tensor = [&](const char* name) {
-    return file.tensor("blk." + std::to_string(i) + "." + name + ".weight").value();
-  };
-  return {.attention_norm = {tensor("attn_norm")},
-          .feed_forward_norm = {tensor("ffn_norm")},
-          .attention = {tensor("attn_q"), tensor("attn_k"), tensor("attn_v"), tensor("attn_output")},
-          .feed_forward = {tensor("ffn_gate"), tensor("ffn_up"), tensor("ffn_down")}};
+// A matrix that rows are multiplied with.
+weight read_factor(const mneme::gguf_file& file, const std::string& name, factors keep) {
+  weight w = file.tensor(name).value();
+  return keep == factors::interleaved ? mneme::interleaved(std::move(w)) : w;
+}
+
+llama_layer_weights read_layer(const mneme::gguf_file& file, index_t i, factors keep) {
+  const auto name = [&](const char* part) { return "blk." + std::to_string(i) + "." + part + ".weight"; };
+  const auto vector = [&](const char* part) { return file.tensor(name(part)).value(); };
+  const auto factor = [&](const char* part) { return read_factor(file, name(part), keep); };
+  return {.attention_norm = {vector("attn_norm")},
+          .feed_forward_norm = {vector("ffn_norm")},
+          .attention = {factor("attn_q"), factor("attn_k"), factor("attn_v"), factor("attn_output")},
+          .feed_forward = {factor("ffn_gate"), factor("ffn_up"), factor("ffn_down")}};
 }
 
 // In the order of their first appearance.
@@ -50,7 +57,7 @@ std::vector<std::string> names_of(const char* cache_kind::* name) {
 
 }  // namespace
 
-checkpoint::checkpoint(const std::string& path) {
+checkpoint::checkpoint(const std::string& path, factors keep) {
   const mneme::gguf_file file = mneme::gguf_file::open(path).value();
   shape_ = read_shape(file);
   tokens_ = {file.get<std::vector<std::string>>("tokenizer.ggml.tokens").value(),
@@ -62,8 +69,8 @@ checkpoint::checkpoint(const std::string& path) {
   w->embedding = {file.tensor("token_embd.weight").value()};
   w->norm = {file.tensor("output_norm.weight").value()};
   w->output.weight =
-      file.contains("output.weight") ? file.tensor("output.weight").value() : w->embedding.weight;
-  for (index_t i = 0; i < shape_.layers; ++i) w->layers.items.push_back(read_layer(file, i));
+      read_factor(file, file.contains("output.weight") ? "output.weight" : "token_embd.weight", keep);
+  for (index_t i = 0; i < shape_.layers; ++i) w->layers.items.push_back(read_layer(file, i, keep));
   fingerprint_ = mneme::weights_fingerprint(*w);
   weights_ = std::move(w);
   with_cache({});  // checks every shape now rather than at first use

@@ -12,7 +12,7 @@
 
 namespace mneme_stream {
 
-using mneme::index_t;
+using mneme::index_t, mneme::weight;
 
 // Token ids in, logits out: any_memory keeps the program independent of policy and store.
 using language_model = mneme::any_memory<float, mneme::token_id>;
@@ -32,12 +32,16 @@ struct cache_options {
   bool merge = false;            // what leaves is merged into its nearest survivor
 };
 
+// How matrices are kept: in the mapped file alone, or once more in memory, in the order in which products
+// read them (about 1.7 times as fast).
+enum class factors { mapped, interleaved };
+
 // Weights of one file, mapped and shared by every model that is built from them.
 class checkpoint {
  public:
   // Throws mneme::error, one line, if the file cannot be used: missing, damaged, another architecture, an
   // unsupported tensor type, a tensor of the wrong shape.
-  explicit checkpoint(const std::string& path);
+  explicit checkpoint(const std::string& path, factors keep = factors::interleaved);
 
   const llama_shape& shape() const { return shape_; }
   const llama_weights& weights() const { return *weights_; }

@@ -66,6 +66,10 @@ class weight {
   bool shared() const { return owner_.use_count() > 1; }
   explicit operator bool() const { return data_ != nullptr; }
 
+  // The rows once more, in the order in which products read them; null unless asked for: math/interleave.hpp.
+  const std::byte* interleaved() const { return interleaved_.get(); }
+  void keep_interleaved(std::shared_ptr<const std::byte> copy) { interleaved_ = std::move(copy); }
+
   std::span<const index_t> shape() const { return {shape_.data(), static_cast<std::size_t>(rank_)}; }
 
   // Two weights are equal if shape, type and bytes are.
@@ -84,6 +88,7 @@ class weight {
   dtype type_ = dtype::f32;
   bool writable_ = false;  // the bytes are our own allocation
   std::shared_ptr<const void> owner_;
+  std::shared_ptr<const std::byte> interleaved_;
 };
 
 // Rows [from, from + count) of a matrix, sharing its bytes.
@@ -124,6 +129,7 @@ T* edit(weight& w) {
   if (w.type() != dtype_of<T>)
     fail(message("cannot edit a ", info(w.type()).name, " weight as ", info(dtype_of<T>).name));
   if (!w.writable_ || w.shared()) w = weight::copy_of(w.data_, w.shape_, w.rank_, w.type_);
+  w.interleaved_.reset();
   return static_cast<T*>(const_cast<void*>(w.data_));
 }
 

@@ -47,6 +47,13 @@ matrix<T> product(kernel_of<matmul, T> run, const weight& W, mat_view<const T> X
   return products<T>(run, W, X, at, threads)(none, 0, X.rows(), X.rows());
 }
 
+// W as it is and interleaved, if it has that form.
+std::vector<weight> forms(const weight& W) {
+  std::vector<weight> all{W};
+  if (const weight twice = interleaved(W); twice.interleaved()) all.push_back(twice);
+  return all;
+}
+
 template <class T>
 void agrees_with_reference(index_t R, index_t N, index_t K, dtype type) {
   // f32 and f64 rows are read through typed pointers: an odd address is for packed types only.
@@ -59,7 +66,10 @@ void agrees_with_reference(index_t R, index_t N, index_t K, dtype type) {
   kernels.push_back({"reference", reference_of<matmul, T>});
   for (const auto& [name, run] : kernels) {
     CAPTURE(name, R, N, K, info(type).name, sizeof(T));
-    CHECK(backend_fault(products<T>(run, W, X, ugly), {}, R, R, expected, allowed) == "");
+    for (const weight& form : forms(W)) {
+      CAPTURE(form.interleaved() != nullptr);
+      CHECK(backend_fault(products<T>(run, form, X, ugly), {}, R, R, expected, allowed) == "");
+    }
   }
 }
 
@@ -81,12 +91,12 @@ TEST_CASE("matmul: the bits of a row do not depend on the rows beside it") {
   for (const dtype type : all_types)
     for (const index_t K : {32, 41, 160}) {
       if (K % info(type).block != 0) continue;
-      const weight W = stored(71, K, type, true);
       const auto X = random_rows<float>(13, K, 0, 6);
-      for (const auto& [arch, run] : kernels_of<matmul, float>()) {
-        CAPTURE(arch, info(type).name, K);
-        CHECK(company_fault(products<float>(run, W, X), 13) == "");
-      }
+      for (const weight& W : forms(stored(71, K, type, true)))
+        for (const auto& [arch, run] : kernels_of<matmul, float>()) {
+          CAPTURE(arch, info(type).name, K, W.interleaved() != nullptr);
+          CHECK(company_fault(products<float>(run, W, X), 13) == "");
+        }
     }
 }
 
@@ -95,15 +105,15 @@ TEST_CASE("matmul: threads, strides and alignment change no bit") {
   for (const dtype type : {dtype::f32, dtype::bf16, dtype::q4_1})
     for (const index_t R : {1, 6})
       for (const index_t N : {3, 64, 130}) {
-        const weight W = stored(N, 64, type, true);
         const auto X = random_rows<float>(R, 64, 0, 7);
         const matrix<float> placed(X.view(), ugly);
-        for (const auto& [arch, run] : kernels_of<matmul, float>()) {
-          CAPTURE(arch, info(type).name, R, N);
-          const auto plain = product<float>(run, W, X);
-          CHECK(product<float>(run, W, X, {}, &threads) == plain);
-          CHECK(matrix<float>(product<float>(run, W, placed, ugly).view(), placement{}) == plain);
-        }
+        for (const weight& W : forms(stored(N, 64, type, true)))
+          for (const auto& [arch, run] : kernels_of<matmul, float>()) {
+            CAPTURE(arch, info(type).name, R, N, W.interleaved() != nullptr);
+            const auto plain = product<float>(run, W, X);
+            CHECK(product<float>(run, W, X, {}, &threads) == plain);
+            CHECK(matrix<float>(product<float>(run, W, placed, ugly).view(), placement{}) == plain);
+          }
       }
 }
 

@@ -4,6 +4,7 @@
 #include "../../math/vector.hpp"
 #include "../../op/matmul.hpp"
 #include "../dispatch.hpp"
+#include "interleaved_product.hpp"
 
 #include <algorithm>
 
@@ -17,10 +18,13 @@ template <class Arch>
 struct kernel<matmul, cpu<Arch>> {
   template <class T>
   static void run(context& ctx, const weight& W, mat_view<const T> X, mat_view<T> Y) noexcept {
+    if (X.rows() == 0) return;
     with_dtype(W.type(), [&](auto type) {
-      constexpr index_t slice = 64;  // outputs per task
-      ctx.parallel_for((W.rows() + slice - 1) / slice, [&](index_t i, context& worker) {
-        const index_t from = i * slice, to = std::min(from + slice, W.rows());
+      index_t done = 0;
+      if constexpr (std::is_same_v<T, float> && interleaves(type()))
+        if (W.interleaved()) done = interleaved_blocks<type()>(ctx, W, X, Y);
+      ctx.parallel_for((W.rows() - done + slice - 1) / slice, [&](index_t i, context& worker) {
+        const index_t from = done + i * slice, to = std::min(from + slice, W.rows());
         if (X.rows() == 1)
           one_row<type(), T>(W, X[0].data(), Y[0].data(), from, to);
         else
@@ -32,6 +36,25 @@ struct kernel<matmul, cpu<Arch>> {
  private:
   template <class T>
   using pack = simd::pack<T, Arch>;
+  static constexpr index_t slice = 64;  // outputs per task
+
+  // All outputs of whole interleaved blocks; returns how many.
+  template <dtype D>
+  static index_t interleaved_blocks(context& ctx, const weight& W, mat_view<const float> X,
+                                    mat_view<float> Y) noexcept {
+    using product = detail::interleaved_product<D, Arch>;
+    context::frame scratch(ctx);
+    const auto sums = scratch.mat<float>(X.rows(), product::sums_per_row(W.cols()));
+    product::sum_groups(X, sums);
+    const index_t blocks = W.rows() / interleaved_rows;
+    ctx.parallel_for(blocks, [&](index_t i, context& worker) {
+      if (X.rows() == 1)
+        product::one_row(W, X[0].data(), sums.data(), Y[0].data(), i * interleaved_rows);
+      else
+        product::many_rows(worker, W, X, sums, Y, i * interleaved_rows);
+    });
+    return blocks * interleaved_rows;
+  }
 
   template <dtype D, class T>
   static void one_row(const weight& W, const T* x, T* y, index_t from, index_t to) noexcept {
