@@ -12,7 +12,7 @@ configure_package_config_file(
 write_basic_package_version_file(mneme-config-version.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(
   FILES "${PROJECT_BINARY_DIR}/mneme-config.cmake" "${PROJECT_BINARY_DIR}/mneme-config-version.cmake"
-        cmake/xsimd.cmake
+        cmake/dispatched.cmake cmake/xsimd.cmake
   DESTINATION "${package_dir}"
 )
 

@@ -37,16 +37,18 @@ def needed(code, text):
 
 def findings(nm, objdump, program):
     """Symbol -> (level of its code, number of such instructions, the first of them)."""
-    weak = set()
+    weak, names = set(), set()  # addresses: a name may also be that of hidden copies
     for line in output(nm, program):
         words = line.split()
         if len(words) == 3 and words[1] in "VWu":
-            weak.add(words[2])
+            weak.add(int(words[0], 16))
+            names.add(words[2])
     found, symbol, limit = {}, "", PLAIN
     for line in output(objdump, "-d", "-w", program):
         if line.endswith(">:"):
             symbol = line[line.index("<") + 1 : -2]
-            limit = allowed(symbol) if symbol.split(".")[0] in weak else AVX512
+            part = "." in symbol and symbol.split(".")[0] in names  # such as f.cold
+            limit = allowed(symbol) if part or int(line.split()[0], 16) in weak else AVX512
             continue
         parts = line.split("\t")
         if len(parts) < 3 or (level := needed(parts[1], parts[2])) <= limit:

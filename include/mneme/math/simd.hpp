@@ -97,6 +97,19 @@ void store(element<P>* p, P x) {
   else
     x.store_unaligned(p);
 }
+// x, in a register. Of a pack that enters several products gcc else loads a copy for each of them, and a core
+// has fewer loads than multiply-adds to spare.
+template <class P>
+[[gnu::always_inline]] inline P held(P x) {
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__) && !defined(MNEME_NO_SIMD)
+  if constexpr (width<P> * static_cast<index_t>(sizeof(element<P>)) == 64) {
+    typename P::register_type r = x;
+    asm("" : "+v"(r));
+    return P(r);
+  }
+#endif
+  return x;
+}
 // ---- arithmetic beyond + - * / ----
 // fma(a, b, c) = a * b + c, fused where the unit may fuse. select(condition, a, b) = condition ? a : b, lane
 // by lane. round: to the nearest integer, ties to even. scale_by_power_of_two(x, n) = x 2^n for integers n
@@ -182,6 +195,10 @@ batch<T, A> abs(batch<T, A> a) {
 }
 template <class T, class A>
 batch<T, A> sqrt(batch<T, A> a) {
+#if defined(__aarch64__)
+  // xsimd 8.1 goes on from an estimate: not the nearest, and NaN for infinity.
+  if constexpr (std::is_same_v<batch<T, A>, batch<float, xsimd::neon64>>) return vsqrtq_f32(a);
+#endif
   return xsimd::sqrt(a);
 }
 template <class T, class A>
@@ -201,6 +218,9 @@ batch<T, A> scale_by_power_of_two(batch<T, A> x, batch<T, A> n) {
 }
 template <class T, class A>
 T max_of(batch<T, A> x) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float> && batch<T, A>::size == 16) return _mm512_reduce_max_ps(x);
+#endif
   T lane[batch<T, A>::size];
   x.store_unaligned(lane);
   T m = lane[0];
