@@ -22,7 +22,7 @@ struct options {
   std::vector<std::string> policies{"full"}, stores{"f32"};
   std::vector<index_t> capacities{256};
   index_t tokens = 0, generate = 0, segment = 0;
-  std::string positions = "stream", weights = "interleaved";
+  std::string positions = "stream", weights = "interleaved", precision = "exact";
   int threads = 1;
   bool chat = false, merge = false;
 };
@@ -55,6 +55,8 @@ void check(const options& o) {
     throw CLI::ValidationError("--generate is " + std::to_string(o.generate) + ", expected at least 1");
   if (o.tokens < 0 || o.tokens == 1)
     throw CLI::ValidationError("--tokens is " + std::to_string(o.tokens) + ", expected at least 2");
+  if (o.precision == "fast" && o.weights == "mapped")
+    throw CLI::ValidationError("--precision is fast, expected exact with --weights mapped");
   for (const index_t c : o.capacities)
     if (c < 1) throw CLI::ValidationError("--capacity is " + std::to_string(c) + ", expected at least 1");
   if (o.segment < 0)
@@ -134,6 +136,12 @@ void run(const options& o) {
   mneme::context ctx;
   mneme::thread_pool threads(o.threads);
   if (o.threads > 1) ctx.threads = &threads;
+  if (o.precision == "fast") {
+    ctx.numeric = mneme::precision::fast;
+    if (!fast_products())
+      std::fprintf(stderr,
+                   "--precision fast: this build has no products in bfloat16 and goes on in float32\n");
+  }
   const checkpoint model(o.model, o.weights == "mapped" ? factors::mapped : factors::interleaved);
   const tokenizer tokens(model.tokens());
   if (o.text.empty())
@@ -168,6 +176,9 @@ void declare(CLI::App& app, options& o) {
   app.add_option("--weights", o.weights,
                  "read where the file is mapped, or interleaved in memory: faster (default)")
       ->check(CLI::IsMember({"interleaved", "mapped"}));
+  app.add_option("--precision", o.precision,
+                 "exact (default): products in float32; fast: in bfloat16, summed in float32")
+      ->check(CLI::IsMember({"exact", "fast"}));
   app.add_option("--threads", o.threads, "threads (default: 1)");
   app.add_option("--state-in", o.state_in, "go on with a stream that --state-out stopped");
   app.add_option("--state-out", o.state_out, "write the stream to this file at the end");

@@ -57,6 +57,10 @@ std::vector<std::string> names_of(const char* cache_kind::* name) {
 
 }  // namespace
 
+bool fast_products() {
+  return mneme::kernel<mneme::matmul, mneme::native>::multiplies_bf16(mneme::dtype::q8_0);
+}
+
 checkpoint::checkpoint(const std::string& path, factors keep) {
   const mneme::gguf_file file = mneme::gguf_file::open(path).value();
   shape_ = read_shape(file);

@@ -35,6 +35,8 @@ struct cache_options {
 // How matrices are kept: in the mapped file alone, or once more in memory, in the order in which products
 // read them (about 1.7 times as fast).
 enum class factors { mapped, interleaved };
+// Whether precision::fast differs from exact in this build.
+bool fast_products();
 
 // Weights of one file, mapped and shared by every model that is built from them.
 class checkpoint {

@@ -17,7 +17,9 @@
 #else
 #define MNEME_ABI_OF(instructions) v0_##instructions
 #endif
-#if defined(__AVX512BW__) && defined(__AVX512DQ__)
+#if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512BF16__)
+#define MNEME_ABI MNEME_ABI_OF(avx512_bf16)
+#elif defined(__AVX512BW__) && defined(__AVX512DQ__)
 #define MNEME_ABI MNEME_ABI_OF(avx512)
 #elif defined(__AVX512F__)
 #define MNEME_ABI MNEME_ABI_OF(avx512f)

@@ -44,8 +44,10 @@ std::vector<token_id> text_ids(const std::string& name, std::size_t n) {
 // Mean nats per token of the first n tokens, for every n of `lengths` (ascending), in one pass over blocks.
 // Law L21 makes these the numbers of token-by-token feeding too.
 std::vector<double> nll_of(const language_model& m, const std::vector<token_id>& ids,
-                           const std::vector<std::size_t>& lengths) {
+                           const std::vector<std::size_t>& lengths,
+                           mneme::precision precision = mneme::precision::exact) {
   mneme::context ctx;
+  ctx.numeric = precision;
   auto s = m.init();
   std::vector<float> logits(static_cast<std::size_t>(64 * m.d_out()));
   std::vector<double> means;
@@ -90,6 +92,19 @@ TEST_CASE("mean nll with the full cache is within 0.0005 nats of float64") {
                   means[i] - nll);
       CHECK(std::fabs(means[i] - nll) < 0.0005);
     }
+  }
+}
+
+TEST_CASE("mean nll in fast precision is within 0.002 nats of float64") {
+  const language_model m = model_file().with_cache({});
+  for (const json& e : expected()["full"]) {
+    const auto n = e["tokens"].get<std::size_t>();
+    if (n > 512) continue;
+    const double nll = nll_of(m, text_ids(e["text"], n), {n}, mneme::precision::fast).front(),
+                 difference = nll - e["nll"].get<double>();
+    std::printf("fast    %-7s %5zu  %.6f  difference %+.1e\n", e["text"].get<std::string>().c_str(), n, nll,
+                difference);
+    CHECK(std::fabs(difference) < 0.002);
   }
 }
 

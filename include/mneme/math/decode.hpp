@@ -75,7 +75,7 @@ struct row_decoder {
 
 // f(std::integral_constant<dtype, D>) for the run-time type: the one switch over storage types.
 template <class F>
-decltype(auto) with_dtype(dtype t, F&& f) {
+constexpr decltype(auto) with_dtype(dtype t, F&& f) {
   switch (t) {
     case dtype::f64: return f(std::integral_constant<dtype, dtype::f64>{});
     case dtype::bf16: return f(std::integral_constant<dtype, dtype::bf16>{});

@@ -22,6 +22,7 @@ struct interleaved_group {
   static constexpr bool scaled = info(D).block > 1, has_minimum = D == dtype::q4_1;
   static constexpr index_t head_bytes = (scaled + has_minimum) * 2;  // per row
   static constexpr bool nibbles = D == dtype::q4_0 || D == dtype::q4_1;
+  static constexpr int zero = D == dtype::q4_0 ? 8 : 0;  // the code of the number 0
 
   // The factor, and the minimum, of rows [row, row + width<P>).
   template <class P>
@@ -41,7 +42,6 @@ struct interleaved_group {
     if constexpr (nibbles) {
       const auto* q =
           reinterpret_cast<const std::uint8_t*>(group) + (head_bytes + pair) * interleaved_rows + row;
-      constexpr int zero = D == dtype::q4_0 ? 8 : 0;
       if constexpr (simd::looks_up_nibbles<P>) {
         simd::look_up_nibbles(q, simd::iota<P>() - P(zero), &a, &b);
       } else {

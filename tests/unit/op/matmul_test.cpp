@@ -31,10 +31,11 @@ weight stored(index_t N, index_t K, dtype type, bool aligned) {
 // Rows of X times W.
 template <class T>
 op_run<T> products(kernel_of<matmul, T> run, const weight& W, mat_view<const T> X, placement at = {},
-                   executor* threads = nullptr) {
+                   executor* threads = nullptr, precision numeric = precision::exact) {
   return [=](tensors<T>&, index_t from, index_t to, index_t) {
     context ctx;
     ctx.threads = threads;
+    ctx.numeric = numeric;
     matrix<T> Y(to - from, W.rows(), at);
     run(ctx, W, X.range(from, to), Y.view());
     return Y;
@@ -97,6 +98,29 @@ TEST_CASE("matmul: the bits of a row do not depend on the rows beside it") {
           CAPTURE(arch, info(type).name, K, W.interleaved() != nullptr);
           CHECK(company_fault(products<float>(run, W, X), 13) == "");
         }
+    }
+}
+
+TEST_CASE("matmul in fast precision is off by the rounding of its rows, whatever the company") {
+  using native_matmul = kernel<matmul, native>;
+  const auto run = native_of<matmul, float>;
+  for (const dtype type : all_types)
+    for (const index_t K : {5, 64, 96, 101}) {
+      if (K % info(type).block != 0) continue;
+      const weight W = interleaved(stored(130, K, type, true));
+      const auto X = random_rows<float>(13, K, 0, 9);
+      CAPTURE(info(type).name, K);
+      const auto fast = products<float>(run, W, X, ugly, nullptr, precision::fast);
+      const op_result<double> expected{
+          product<double>(reference_of<matmul, double>, W, widened<float>(X.view())), {}};
+      const bool rounds = native_matmul::multiplies_bf16(type);
+      const tolerance allowed = rounds ? tolerance{.eps = 0x1p-9, .rows = 0, .width = 1}
+                                       : tolerance{.eps = epsilon<float>, .rows = 0, .width = K};
+      CHECK(backend_fault(fast, {}, 13, 13, expected, allowed) == "");
+      CHECK(company_fault(fast, 13) == "");
+      tensors<float> none;
+      const bool same = fast(none, 0, 13, 13) == products<float>(run, W, X, ugly)(none, 0, 13, 13);
+      CHECK(same != rounds);
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products with interleaved weights (math/interleave.hpp): neighbouring outputs lie side by side in a pack.
 #pragma once
+#include "../../core/context.hpp"
 #include "../../math/interleave.hpp"
 #include "../../math/sums.hpp"
 

@@ -4,6 +4,7 @@
 #include "../../math/vector.hpp"
 #include "../../op/matmul.hpp"
 #include "../dispatch.hpp"
+#include "bf16_product.hpp"
 #include "interleaved_product.hpp"
 
 #include <algorithm>
@@ -16,6 +17,11 @@ namespace mneme::inline MNEME_ABI {
 //   many rows:  4 weight rows are decoded to scratch once, then multiplied with tiles of rows
 template <class Arch>
 struct kernel<matmul, cpu<Arch>> {
+  // Whether precision::fast multiplies interleaved weights of this type with rows rounded to bfloat16, of
+  // which each input is off by up to 2^-9 of itself; else it is exact.
+  static constexpr bool multiplies_bf16(dtype type) {
+    return with_dtype(type, [](auto d) { return detail::has_bf16_product<d(), Arch>; });
+  }
   template <class T>
   static void run(context& ctx, const weight& W, mat_view<const T> X, mat_view<T> Y) noexcept {
     if (X.rows() == 0) return;
@@ -44,9 +50,21 @@ struct kernel<matmul, cpu<Arch>> {
                                     mat_view<float> Y) noexcept {
     using product = detail::interleaved_product<D, Arch>;
     context::frame scratch(ctx);
+    const index_t blocks = W.rows() / interleaved_rows;
+    if constexpr (detail::has_bf16_product<D, Arch>)
+      if (ctx.numeric == precision::fast) {
+        using fast = detail::bf16_product<D>;
+        const auto rows = fast::rounded(scratch, X);
+        ctx.parallel_for(blocks, [&](index_t i, context& worker) {
+          if (X.rows() == 1)
+            fast::one_row(W, rows, Y[0].data(), i * interleaved_rows);
+          else
+            fast::many_rows(worker, W, rows, Y, i * interleaved_rows);
+        });
+        return blocks * interleaved_rows;
+      }
     const auto sums = scratch.mat<float>(X.rows(), product::sums_per_row(W.cols()));
     product::sum_groups(X, sums);
-    const index_t blocks = W.rows() / interleaved_rows;
     ctx.parallel_for(blocks, [&](index_t i, context& worker) {
       if (X.rows() == 1)
         product::one_row(W, X[0].data(), sums.data(), Y[0].data(), i * interleaved_rows);
