@@ -2,9 +2,12 @@
 #include "case.hpp"
 
 #include <benchmark/benchmark.h>
+#include <unistd.h>
 #include <mneme/backend/thread_pool.hpp>
 
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <map>
 #include <sstream>
 
@@ -79,6 +82,7 @@ void measure(benchmark::State& state, const task& t, const mode& m, int threads,
     state.SkipWithError(error.c_str());
     return;
   }
+  show_progress(t.name + "/" + m.name);
   void* const problem = problem_of(t, m);
   context& ctx = with_threads(threads);
   if (who.name != "reference")  // warms up caches, scratch, threads
@@ -92,12 +96,7 @@ void measure(benchmark::State& state, const task& t, const mode& m, int threads,
   benchmark::DoNotOptimize(t.output(problem).data());
 
   const work w = t.cost(m.tokens);
-  const double footprint = static_cast<double>(m.states) * t.state_bytes + w.rows;
-  state.counters["fmas"] = w.fmas;
-  state.counters["exps"] = w.exps;
-  state.counters["read"] = w.read + w.rows;
-  state.counters["updated"] = w.updated;
-  state.counters["level"] = static_cast<double>(level_of(footprint, threads));
+  count(state, w, static_cast<double>(m.states) * t.state_bytes + w.rows, threads);
   state.counters["tokens"] = static_cast<double>(m.tokens);
 }
 
@@ -134,6 +133,31 @@ context& with_threads(int threads) {
   static mneme::thread_pool pair(2);
   both.threads = &pair;
   return threads == 1 ? serial : both;
+}
+
+void count(benchmark::State& timed, const work& w, double footprint, int threads) {
+  timed.counters["fmas"] = w.fmas;
+  timed.counters["exps"] = w.exps;
+  timed.counters["read"] = w.read + w.rows;
+  timed.counters["updated"] = w.updated;
+  timed.counters["level"] = static_cast<double>(level_of(footprint, threads));
+}
+
+void show_progress(const std::string& doing) {
+  using clock = std::chrono::steady_clock;
+  static const bool terminal = isatty(2) == 1;
+  static const clock::time_point start = clock::now();
+  static clock::time_point shown = start;
+  static const struct line {
+    ~line() {
+      if (terminal) std::fputs("\r\033[K", stderr);
+    }
+  } cleared_at_exit;
+  const clock::time_point now = clock::now();
+  if (now - shown < (terminal ? std::chrono::milliseconds(200) : std::chrono::seconds(10))) return;
+  shown = now;
+  std::fprintf(stderr, "%s%.0f s: %s%s", terminal ? "\r\033[K" : "",
+               std::chrono::duration<double>(now - start).count(), doing.c_str(), terminal ? "" : "\n");
 }
 
 void add(task t) {

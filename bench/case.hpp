@@ -10,6 +10,9 @@
 #include <string>
 #include <vector>
 
+namespace benchmark {
+class State;
+}
 namespace bench {
 
 using mneme::context;
@@ -104,6 +107,10 @@ void add(std::string name, typename P::shape s, plan modes = {}) {
 
 // The context of a case: serial, or with so many threads. Kept, so that scratch and threads are there.
 context& with_threads(int threads);
+// The counters that compare.py holds against the limits; calls go round through `footprint` bytes.
+void count(benchmark::State& timed, const work& w, double footprint, int threads);
+// On stderr what the program is at: rewritten in place on a terminal, a line every ten seconds elsewhere.
+void show_progress(const std::string& doing);
 
 // Runs when the program has read its arguments:  const bench::suite all([] { bench::add<foo>(...); });
 struct suite {

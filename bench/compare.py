@@ -14,7 +14,8 @@ import json
 import math
 import pathlib
 import statistics
-import sys
+
+import chart
 
 NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 LEVELS = {1: "L1", 2: "L2", 3: "L3", 4: "DRAM"}
@@ -44,15 +45,16 @@ class Results:
     """cases[(op, shape, mode, threads)][who] -> Series, limits[(what, threads)] -> per nanosecond."""
 
     def __init__(self):
-        self.cases, self.limits, self.context = {}, {}, {}
+        self.cases, self.limits, self.context, self.ten_lines = {}, {}, {}, None
 
     def read(self, path):
         data = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         self.context = self.context or data.get("context", {})
+        self.ten_lines = data.get("ten_lines", self.ten_lines)
         limits = {}
         # Repetitions come in random order: back to that of registration, memories after the ops.
         order = lambda b: (b["name"].startswith("memory."), b.get("family_index", 0))
-        for b in sorted(data["benchmarks"], key=order):
+        for b in sorted(data.get("benchmarks", []), key=order):
             if b.get("run_type", "iteration") != "iteration":
                 continue
             parts = b["name"].split("/")
@@ -127,7 +129,7 @@ def table(results, before):
     rows = []
     for (op, shape, mode, threads), who in results.cases.items():
         ours = who.get(OURS)
-        if not ours:
+        if not ours or curve_of(mode):
             continue
         row = [op, shape, mode, str(threads)]
         if not ours.times:
@@ -144,15 +146,17 @@ def table(results, before):
     return header, rows
 
 
-def print_table(header, rows):
+def print_columns(header, rows, left=(), about=2):
+    """Columns in `left` to the left, others to the right; a shorter row has a text after `about` columns."""
     widths = [max(len(r[i]) for r in [header] + [r for r in rows if len(r) == len(header)])
               for i in range(len(header))]
     for row in [header] + rows:
         if len(row) < len(header):
-            print("  ".join(c.ljust(w) for c, w in zip(row[:4], widths)) + "  " + row[4])
+            print("  ".join(c.ljust(w) for c, w in zip(row[:about], widths)) + "  " + row[about])
             continue
-        print("  ".join(c.ljust(w) if i < 3 or i == 8 else c.rjust(w)
+        print("  ".join(c.ljust(w) if i in left else c.rjust(w)
                         for i, (c, w) in enumerate(zip(row, widths))).rstrip())
+    print()
 
 
 def print_context(results):
@@ -168,55 +172,100 @@ def print_context(results):
     print()
 
 
-def write_svg(path, results):
-    """Horizontal bars of x limit, logarithmic, a pair of shades for 1 and more threads."""
-    bars = []
+def bars(results):
+    """Rows of the chart of x limit."""
+    rows = []
     for (op, shape, mode, threads), who in results.cases.items():
         ours = who.get(OURS)
-        floor = ours and ours.times and results.floor(ours.work, threads)
+        floor = ours and ours.times and not curve_of(mode) and results.floor(ours.work, threads)
         if floor:
-            bars.append((f"{op} {shape} {mode}", threads, ours.time / floor))
-    if not bars:
-        sys.exit("no case with a limit: the results hold no limit/... of the same run")
-    labels = list(dict.fromkeys(b[0] for b in bars))
-    left, width, height, top = 330, 560, 20, 50
-    most = max(b[2] for b in bars)
-    x_of = lambda v: left + width * max(0.0, math.log(v)) / math.log(max(2, most))
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 70}" '
-           f'height="{top + height * len(labels) + 20}" font-family="sans-serif" font-size="11">',
-           '<rect width="100%" height="100%" fill="white"/>',
-           f'<text x="{left}" y="16" font-size="13">time / limit of this machine: 1 is the fastest</text>']
-    for shade, text, at in (("#1f6f8b", "1 thread", left), ("#9fc9d6", "more threads", left + 90)):
-        out.append(f'<rect x="{at}" y="23" width="10" height="10" fill="{shade}"/>'
-                   f'<text x="{at + 14}" y="32">{text}</text>')
-    for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000):
-        if tick <= most:
-            out.append(f'<line x1="{x_of(tick):.1f}" y1="{top - 4}" x2="{x_of(tick):.1f}" '
-                       f'y2="{top + height * len(labels)}" stroke="#ccc"/>'
-                       f'<text x="{x_of(tick):.1f}" y="{top - 6}" text-anchor="middle">{tick}</text>')
-    for i, label in enumerate(labels):
-        y = top + height * i
-        out.append(f'<text x="{left - 6}" y="{y + 13}" text-anchor="end">{escape(label)}</text>')
-        for text, threads, factor in bars:
-            if text == label:
-                first = threads == 1
-                out.append(f'<rect x="{left}" y="{y + (2 if first else 10)}" '
-                           f'width="{max(1.0, x_of(factor) - left):.1f}" '
-                           f'height="7" fill="{"#1f6f8b" if first else "#9fc9d6"}"/>'
-                           f'<text x="{x_of(factor) + 4:.1f}" y="{y + (9 if first else 17)}" font-size="8">'
-                           f'{digits(factor)}</text>')
-    pathlib.Path(path).write_text("\n".join(out + ["</svg>", ""]), encoding="utf-8")
+            rows.append((f"{op} {shape} {mode}", threads == 1, ours.time / floor))
+    return rows
 
 
-def escape(text):
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+# ---- curves: cases whose mode is "lanes <n>" or "T <n>" ----------------------------------------------------------
+
+def curve_of(mode):
+    """("lanes", 64) of "lanes 64"; None if it is no such mode."""
+    what, _, at = mode.partition(" ")
+    return (what, int(at)) if what in ("lanes", "T") else None
+
+
+def curves_of(results, what):
+    """{shape: {(n, threads): Series}} of ours."""
+    curves = {}
+    for (_, shape, mode, threads), who in results.cases.items():
+        curve = curve_of(mode)
+        if curve and curve[0] == what and OURS in who:
+            curves.setdefault(shape, {})[curve[1], threads] = who[OURS]
+    return curves
+
+
+def streams(results):
+    """Prints tokens/s against lanes; returns the panels of their chart."""
+    panels = []
+    for shape, curve in curves_of(results, "lanes").items():
+        header = ["lanes", "threads", "time", "tokens/s", "x one lane", "at the limit", "x limit", "state bytes",
+                  "noise"]
+        rows, lines = [], {}
+        for (lanes, threads), series in sorted(curve.items(), key=lambda item: item[0][::-1]):
+            row = [str(lanes), str(threads)]
+            if not series.times:
+                rows.append(row + [f"not timed: {series.error}"])
+                continue
+            pace = lambda time: lanes * 1e9 / time
+            one, floor = curve.get((1, threads)), results.floor(series.work, threads)
+            ratio = pace(series.time) * one.time / 1e9 if one and one.times else None
+            rows.append(row + [duration(series.time), digits(pace(series.time)), digits(ratio) if ratio else "-",
+                               digits(pace(floor)) if floor else "-", digits(series.time / floor) if floor else "-",
+                               f"{series.work['state_bytes']:,.0f}", percent(series.noise)])
+            name = f"{threads} thread{'s' if threads > 1 else ''}"
+            lines.setdefault((name, False), []).append((lanes, pace(series.time)))
+            if floor:
+                lines.setdefault((name + ", at the limits of this machine", True), []).append((lanes, pace(floor)))
+        print(f"{shape}: the next token of so many streams at once")
+        print_columns(header, rows)
+        if lines:
+            panels.append(chart.Panel(f"{shape}: tokens/s", "streams decoded at once",
+                                      [(name, points, dashed) for (name, dashed), points in lines.items()], digits))
+    return panels
+
+
+def growth(results):
+    """Prints time and bytes against the length of the past; returns the panels of their chart."""
+    curves = curves_of(results, "T")
+    timed = {shape: {T: s for (T, _), s in curve.items() if s.times} for shape, curve in curves.items()}
+    timed = {shape: curve for shape, curve in timed.items() if curve}
+    if not timed:
+        return []
+    size = lambda b: f"{digits(b / 1e6)} MB" if b >= 1e6 else f"{digits(b / 1e3)} kB"
+    rows = []
+    for T in sorted({T for curve in timed.values() for T in curve}):
+        row = [str(T)]
+        for curve in timed.values():
+            s = curve.get(T)
+            row += [duration(s.time), size(s.work["state_bytes"])] if s else ["-", "-"]
+        rows.append(row)
+    print("one more token after T, and the state that those have left")
+    print_columns(["T", *(column for shape in timed for column in (shape, "bytes"))], rows)
+    panel = lambda title, y_of, text: chart.Panel(
+        title, "T, tokens read before", [(shape, [(T, y_of(s)) for T, s in curve.items()], False)
+                                         for shape, curve in timed.items()], text)
+    return [panel("time of a token", lambda s: s.time, duration),
+            panel("bytes of the state", lambda s: s.work["state_bytes"], size)]
+
+
+def ten_lines(built):
+    return [f"README's first program: {digits(statistics.median(built['seconds']))} s to compile, "
+            f"{built['bytes'] / 1e3:.0f} kB, {built['stripped_bytes'] / 1e3:.0f} kB stripped",
+            f"({built['compiler']}, {built['flags']})"]
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("results", nargs="+", help="JSON files of one machine and one session")
     ap.add_argument("--before", help="an older result of ours: adds the column `x before`, old / new time")
-    ap.add_argument("--svg", help="write a chart of x limit there")
+    ap.add_argument("--charts", help="draw limits.svg, streams.svg and growth.svg into this folder")
     args = ap.parse_args()
 
     results, before = Results(), None
@@ -226,9 +275,21 @@ def main():
         before = Results()
         before.read(args.before)
     print_context(results)
-    print_table(*table(results, before))
-    if args.svg:
-        write_svg(args.svg, results)
+    header, rows = table(results, before)
+    if rows:
+        print_columns(header, rows, left=(0, 1, 2, 8), about=4)
+    of_streams, of_growth = streams(results), growth(results)
+    notes = ten_lines(results.ten_lines) if results.ten_lines else []
+    for note in notes:
+        print(note)
+    if args.charts:
+        folder = pathlib.Path(args.charts)
+        if of_limits := bars(results):
+            chart.bars(folder / "limits.svg", "time / limit of this machine: 1 is the fastest", of_limits, digits)
+        if of_streams:
+            chart.panels(folder / "streams.svg", of_streams)
+        if of_growth:
+            chart.panels(folder / "growth.svg", of_growth, notes)
 
 
 if __name__ == "__main__":

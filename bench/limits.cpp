@@ -83,6 +83,7 @@ void measure(benchmark::State& state, const limit& l, int threads) {
     });
   };
   all();
+  show_progress("limit/" + l.name);
   for (auto _ : state) all();
   const auto floats = static_cast<double>(size * repeats * threads);
   state.counters["fmas"] = floats * l.of_one.fmas;

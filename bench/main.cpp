@@ -5,6 +5,7 @@
 #include <mneme/version.hpp>
 
 #include <fstream>
+#include <iostream>
 
 #include "case.hpp"
 
@@ -31,6 +32,8 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("mneme", MNEME_VERSION_STRING);
   benchmark::AddCustomContext("float32 lanes", std::to_string(simd::width<simd::pack<float, simd::native>>));
   bench::register_all();
-  benchmark::RunSpecifiedBenchmarks();
+  benchmark::BenchmarkReporter* const display = benchmark::CreateDefaultDisplayReporter();
+  display->SetErrorStream(&std::cout);  // stderr is for progress
+  benchmark::RunSpecifiedBenchmarks(display);
   benchmark::Shutdown();
 }
