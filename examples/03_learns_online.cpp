@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
   }
 
   std::vector<ngram_table> tables;
-  for (const std::size_t order : {0, 1, 2, 3, 4, 5, 7}) tables.emplace_back(order);
+  for (const unsigned order : {0u, 1u, 2u, 3u, 4u, 5u, 7u}) tables.emplace_back(order);
   const auto memory = association();
   mneme::context ctx;
   auto past = memory.init();

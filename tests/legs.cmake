@@ -73,13 +73,13 @@ function(mneme_add_objects name leg)
   target_precompile_headers(${target} REUSE_FROM mneme_precompiled_${leg})
 endfunction()
 
-# mneme_add_catch_program(<name> <leg> LABEL <label> SOURCES <source>... [OBJECTS <object library>...]):
-# program mneme_<name>_<leg>, and one test per test case, "<leg> <name>: <case>".
+# mneme_add_catch_program(<name> <leg> LABEL <label> SOURCES <source>... [OBJECTS <object library>...] [CASES <spec>]):
+# program mneme_<name>_<leg>, and one test per test case (of those that the Catch2 spec selects), "<leg> <name>: <case>".
 function(mneme_add_catch_program name leg)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "" LABEL "SOURCES;OBJECTS")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "LABEL;CASES" "SOURCES;OBJECTS")
   set(target mneme_${name}_${leg})
   add_executable(${target} ${arg_SOURCES})
   target_link_libraries(${target} PRIVATE mneme_leg_${leg} mneme_test_main ${arg_OBJECTS})
   target_precompile_headers(${target} REUSE_FROM mneme_precompiled_${leg})
-  catch_discover_tests(${target} TEST_PREFIX "${leg} ${name}: " PROPERTIES LABELS ${arg_LABEL} TIMEOUT 300)
+  catch_discover_tests(${target} TEST_SPEC ${arg_CASES} TEST_PREFIX "${leg} ${name}: " PROPERTIES LABELS ${arg_LABEL} TIMEOUT 300)
 endfunction()

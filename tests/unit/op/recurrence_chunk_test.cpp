@@ -55,7 +55,7 @@ TEST_CASE("chunks equal steps under every decay and update") {
 }
 
 TEST_CASE("chunks equal steps on every architecture", "[L16][recurrence_chunk]") {
-  constexpr rule r = rules::rwkv7;  // has all that chunk forms may have
+  static constexpr rule r = rules::rwkv7;  // has all that chunk forms may have
   const auto steps = reference_of<recurrence<r>, double>;
   for (const auto& [arch, run] :
        on_archs<test_archs>([]<class Arch>() { return chunks<r, float, cpu<Arch>>; })) {

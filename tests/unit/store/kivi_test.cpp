@@ -150,7 +150,7 @@ TEMPLATE_TEST_CASE("a kivi store is a regular value that grows where room was re
   CHECK(s.holds(shape, 100));
   CHECK_FALSE(s.holds(shape, 99));
   CHECK_FALSE(s.holds(shape, 128));
-  const auto bits = [](index_t d) { return 8.0 * static_cast<double>(d); };
+  const auto bits = [](std::size_t d) { return 8.0 * static_cast<double>(d); };
   const kv_shape wide{1, 64, 64};
   const double per_channel = bits(footprint(grown<TestType>(wide, 32 * 65)).owned) / (2 * 64 * 32 * 64.0);
   CHECK(per_channel < (std::is_same_v<TestType, store::kivi<2>> ? 2 : 4) + 1 + 0.6);
