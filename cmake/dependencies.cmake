@@ -10,7 +10,10 @@ elseif(MNEME_XSIMD_INCLUDE_DIR)
   mneme_xsimd_include_dir(MNEME_XSIMD_INCLUDE_DIR "${MNEME_XSIMD_INCLUDE_DIR}")
 else()
   if(NOT TARGET xsimd)
-    message(STATUS "mneme: xsimd is downloaded if it is not installed (Debian: libxsimd-dev)")
+    find_package(xsimd QUIET CONFIG)
+    if(NOT xsimd_FOUND)
+      message(STATUS "mneme: xsimd is not installed (Debian: libxsimd-dev), it is downloaded")
+    endif()
     include(FetchContent)
     FetchContent_Declare(
       xsimd

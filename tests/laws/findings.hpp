@@ -47,8 +47,8 @@ class examination {
   void no_difference(const std::string& difference, Where&& where) {
     ++findings_.checks;
     if (difference.empty() || findings_.violations.size() >= 3) return;
-    findings_.violations.push_back(
-        {subject_.name + ", " + where() + ": " + difference + " (seed " + std::to_string(law_seed) + ")"});
+    findings_.violations.push_back({subject_.name + " (" + shape() + "), " + where() + ": " + difference +
+                                    " (seed " + std::to_string(law_seed) + ")"});
   }
   template <class Where>
   void holds(bool condition, Where&& where) {
@@ -83,6 +83,13 @@ class examination {
   }
 
  private:
+  // What an erased memory says of its config: "5 -> 5, capacity 4".
+  std::string shape() const {
+    std::string text = std::to_string(memory().d_in()) + " -> " + std::to_string(memory().d_out());
+    if (memory().evicting()) text += ", capacity " + std::to_string(memory().capacity());
+    return text;
+  }
+
   const subject<T, Input>& subject_;
   findings findings_;
 };

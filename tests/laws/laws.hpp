@@ -38,4 +38,7 @@ inline constexpr law all_laws[] = {
     {"L18 batch", l18_batch},        {"L21 row-stable", l21_row_stable},
 };
 
+// Of compositions L13 is asked with all others, and none has a capacity of its own.
+inline bool asks_compositions(const law& l) { return l.examine != l13_rewind && l.examine != l14_evict; }
+
 }  // namespace mneme_test

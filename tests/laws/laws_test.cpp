@@ -10,16 +10,23 @@
 namespace mneme_test {
 namespace {
 
+constexpr std::size_t most_told = 8;  // violations of one law: what breaks one memory often breaks all
+
 // Runs a law on all of `on`; prints what it did.
 void holds(const law& l, const std::vector<any_subject>& on, const char* prefix = "") {
   const auto start = std::chrono::steady_clock::now();
-  std::size_t checks = 0, examined = 0;
+  std::size_t checks = 0, examined = 0, told = 0, broken = 0;
   for (const any_subject& s : on) {
     const findings f = l.examine(s);
     checks += f.checks;
     examined += f.checks > 0;
-    for (const violation& v : f.violations) FAIL_CHECK(prefix << l.name << ": " << v.what);
+    broken += !f.violations.empty();
+    for (const violation& v : f.violations)
+      if (++told <= most_told) FAIL_CHECK(prefix << l.name << ": " << v.what);
   }
+  if (told > most_told)
+    FAIL_CHECK(prefix << l.name << ": " << told - most_told << " more violations, of " << broken
+                      << " subjects in all");
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   std::printf("%s%-15s %4zu subjects %8zu checks %7.2f s (seed %llu)\n", prefix, l.name, examined, checks,
               took.count(), static_cast<unsigned long long>(law_seed));
@@ -55,9 +62,7 @@ TEST_CASE("L21 row-stable: bits do not depend on company", "[laws]") { holds(l21
 
 TEST_CASE("L17 compose: the laws hold for compositions", "[laws]") {
   for (const law& l : all_laws)
-    if (l.examine != l13_rewind &&
-        l.examine != l14_evict)  // the one has run on them; none has a capacity of its own
-      holds(l, composed(), "L17 ");
+    if (asks_compositions(l)) holds(l, composed(), "L17 ");
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct subject {
   using input = Input;
   using oracle_input = std::conditional_t<std::is_same_v<Input, token_id>, token_id, double>;
 
-  std::string name;  // "linear<float> #2": the third sample
+  std::string name;  // "linear<float> #2": the third of linear<float>::samples()
   any_memory<T, Input> memory;
   std::optional<any_memory<double, oracle_input>>
       oracle;                                     // same weights, double precision, reference kernels
@@ -68,6 +68,9 @@ inline bool register_source(subject_source source) {
 }
 const std::vector<any_subject>& subjects();  // every sample of every registered memory
 const std::vector<any_subject>& composed();  // chains, residuals, stacks made of them (law L17)
+// Every composition of s, with the partner beside it where there are two parts.
+std::vector<any_subject> compositions_of(const subject<float, float>& s,
+                                         const subject<float, float>& partner);
 void add_concrete_compositions(std::vector<any_subject>&);
 
 }  // namespace mneme_test

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A law that never failed is not a test: every planted fault must be found by the law named for it, every law
 // must find one that no other law finds, and the healthy memories and ops must pass them all. L12, L16 and
-// L20 are laws of ops, the others ask memories. Not here: L17, which is these laws on compositions.
+// L20 are laws of ops, the others ask memories. L17 is these laws on compositions.
 #include "../catch.hpp"
 #include "../laws/laws.hpp"
 #include "wrong_company.hpp"
@@ -24,6 +24,7 @@ using namespace mutants;
 struct mutant {
   std::string law;  // that must find it; empty: none may
   std::variant<any_subject, any_op> subject;
+  std::optional<any_subject> neighbour = {};  // in compositions; nothing: another like itself
 
   std::string name() const {
     if (const auto* op = std::get_if<any_op>(&subject)) return op->name;
@@ -31,11 +32,25 @@ struct mutant {
   }
 };
 
+// L17 of a mutant: the first fault of what the combinators make of it.
+std::string l17_compose(const mutant& m) {
+  const auto& s = std::get<any_subject>(m.subject);
+  using of_rows = subject<float, float>;
+  for (const any_subject& made :
+       compositions_of(std::get<of_rows>(s), std::get<of_rows>(m.neighbour ? *m.neighbour : s)))
+    for (const law& l : all_laws)
+      if (asks_compositions(l))
+        if (const findings f = l.examine(made); !f.violations.empty())
+          return std::string(l.name) + ": " + f.violations.front().what;
+  return {};
+}
+
 // One law of the table: what it says of a mutant, nothing if it finds no fault.
 struct column {
   std::string name;
   bool of_ops;
   std::function<std::string(const mutant&)> fault;
+  bool of_sound_parts = false;  // asked of what no other law objects to: a faulty part makes faulty wholes
 
   bool asks(const mutant& m) const { return of_ops == std::holds_alternative<any_op>(m.subject); }
   int number() const { return std::stoi(name.substr(1)); }
@@ -47,6 +62,7 @@ std::vector<column> all_columns() {
                      const findings f = l.examine(std::get<any_subject>(m.subject));
                      return f.violations.empty() ? std::string() : f.violations.front().what;
                    }});
+  all.push_back({"L17 compose", false, l17_compose, true});
   const auto of_ops = [&](const char* name, std::string (*fault)(const any_op&)) {
     all.push_back({name, true, [fault](const mutant& m) { return fault(std::get<any_op>(m.subject)); }});
   };
@@ -69,6 +85,14 @@ mutant planted(const char* name, const char* law, M m = {}) {
     return {law, make_subject(name, m)};  // a composition
 }
 
+template <class M>
+mutant beside_another(const char* name, const char* law) {
+  const auto one = [name](float gain) {
+    return make_subject(name, M(gain), amplified<double>(static_cast<double>(gain)));
+  };
+  return {law, one(2), one(3)};
+}
+
 std::vector<mutant> all_mutants() {
   return {
       planted<base>("healthy: leaky", ""),
@@ -81,6 +105,7 @@ std::vector<mutant> all_mutants() {
       planted<mixture>("healthy: routed", ""),
       planted<window_and_more>("healthy: windowed", ""),
       planted<answers>("healthy: cross", ""),
+      beside_another<amplified<float>>("healthy: amplified", ""),
       planted<lost_start>("lost start", "L1 split"),
       planted<stale_window>("stale window", "L1 split"),
       planted<first_rows>("first rows", "L1 split"),
@@ -146,6 +171,7 @@ std::vector<mutant> all_mutants() {
       planted<growing_scratch>("growing scratch", "L15 quiet"),
       planted<reallocates>("reallocates", "L15 quiet"),
       planted<breaks_promise>("breaks promise", "L15 quiet"),
+      beside_another<one_table_for_all>("one table for all", "L17 compose"),
       planted<swaps_lanes>("swaps lanes", "L18 batch"),
       planted<first_outs>("first outs", "L18 batch"),
       planted<packed_lanes>("packed lanes", "L18 batch"),
@@ -177,25 +203,30 @@ void print_row(const std::string& name, const std::vector<column>& laws, F cell)
 TEST_CASE("every mutant is caught, every law catches one alone", "[mutants]") {
   const std::vector<column> laws = all_columns();
   const std::vector<mutant> all = all_mutants();
-  std::vector<std::set<std::string>> caught_by;
+  std::vector<std::map<std::string, bool>>
+      objects;  // of every mutant: the laws asked and whether they object
   std::map<std::string, int> catches, alone;
   for (const mutant& m : all) {
+    std::map<std::string, bool> asked;
     std::set<std::string> caught;
     std::string first;
-    for (const column& l : laws) {
-      const std::string found = l.asks(m) ? l.fault(m) : "";
-      if (found.empty()) continue;
-      caught.insert(l.name);
-      ++catches[l.name];
-      if (first.empty()) first = found;
-    }
+    for (const bool of_sound_parts : {false, true})
+      for (const column& l : laws) {
+        if (l.of_sound_parts != of_sound_parts || !l.asks(m) || (of_sound_parts && !caught.empty())) continue;
+        const std::string found = l.fault(m);
+        asked[l.name] = !found.empty();
+        if (found.empty()) continue;
+        caught.insert(l.name);
+        ++catches[l.name];
+        if (first.empty()) first = found;
+      }
     INFO(m.name() << ": " << (first.empty() ? "no law objects" : first));
     if (m.law.empty())
       CHECK(caught.empty());
     else
       CHECK(caught.contains(m.law));
     if (caught.size() == 1) ++alone[*caught.begin()];
-    caught_by.push_back(std::move(caught));
+    objects.push_back(std::move(asked));
   }
   for (const column& l : laws) {
     INFO(l.name << " has caught no mutant that passes all other laws");
@@ -205,7 +236,8 @@ TEST_CASE("every mutant is caught, every law catches one alone", "[mutants]") {
   print_row("", laws, [](const column& l) { return "L" + std::to_string(l.number()); });
   for (std::size_t i = 0; i < all.size(); ++i)
     print_row(all[i].name(), laws, [&](const column& l) {
-      return caught_by[i].contains(l.name) ? "x" : l.asks(all[i]) ? "." : "";
+      const auto asked = objects[i].find(l.name);
+      return asked == objects[i].end() ? "" : asked->second ? "x" : ".";
     });
   print_row("caught", laws, [&](const column& l) { return std::to_string(catches[l.name]); });
   print_row("caught by no other law", laws, [&](const column& l) { return std::to_string(alone[l.name]); });

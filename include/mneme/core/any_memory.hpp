@@ -103,7 +103,7 @@ class any_memory {
     table t{};
     t.init = [](const void* m, place where) { return state::of(at<M>(m).init(where)); };
     t.step = [](const void* m, context& ctx, state& s, row_view<const Input> x, row_view<T> y) noexcept {
-      at<M>(m).step(ctx, s.template as<S>(), x, y);
+      mneme::step(at<M>(m), ctx, s.template as<S>(), x, y);
     };
     t.scan = [](const void* m, context& ctx, state& s, mat_view<const Input> X, mat_view<T> Y) {
       mneme::scan(at<M>(m), ctx, s.template as<S>(), X, Y);

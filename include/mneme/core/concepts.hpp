@@ -161,6 +161,29 @@ concept Evicting = Memory<M> && requires(const M& m, const state_t<M>& s, index_
   { m.live(s, list) } -> std::same_as<std::vector<index_t>>;
 };
 
+namespace detail {
+// What step, scan and scan_many take for granted and assert, in builds that assert: rows as wide as m says, no
+// more outputs than rows. No rows may have any width.
+template <class M>
+bool row_fits(const M& m, const auto& x, const auto& y) {
+  return x.size() == m.d_in() && y.size() == m.d_out();
+}
+template <class M>
+bool rows_fit(const M& m, const auto& X, const auto& Y) {
+  return (X.rows() == 0 || X.cols() == m.d_in()) && (Y.rows() == 0 || Y.cols() == m.d_out()) &&
+         Y.rows() <= X.rows();
+}
+template <class M>
+bool lanes_fit(const M& m, const auto& lanes, const auto& X, const auto& Y) {
+  index_t rows = 0, outs = 0;
+  for (const auto& l : lanes) {
+    if (l.outs < 0 || l.outs > l.rows) return false;
+    rows += l.rows, outs += l.outs;
+  }
+  return rows == X.rows() && outs == Y.rows() && rows_fit(m, X, Y);
+}
+}  // namespace detail
+
 // A memory that states law L21 with `static constexpr bool row_stable = true`: the bits of a row's result do
 // not depend on how many rows or lanes were computed with it.
 template <class M>

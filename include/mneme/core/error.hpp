@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <string>
@@ -110,6 +111,17 @@ error message(const A&... parts) {
   std::string s;
   ((s += detail::text(parts)), ...);
   return error(std::move(s));
+}
+
+// An error that names the first size below its least: "gla: heads is 0, expected at least 1".
+struct named_size {
+  const char* name;
+  index_t value, least = 1;
+};
+inline status expect_sizes(const char* of, std::initializer_list<named_size> sizes) {
+  for (const named_size& s : sizes)
+    if (s.value < s.least) return message(of, ": ", s.name, " is ", s.value, ", expected at least ", s.least);
+  return {};
 }
 
 }  // namespace mneme::inline MNEME_ABI

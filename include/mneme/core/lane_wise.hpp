@@ -4,6 +4,7 @@
 #include "concepts.hpp"
 
 #include <algorithm>
+#include <cassert>
 
 namespace mneme::inline MNEME_ABI {
 
@@ -60,18 +61,21 @@ class lane_wise {
 
   template <class S>
   void step(context& ctx, S& s, row_view<const Input> x, row_view<T> y) const noexcept {
+    assert(detail::row_fits(self(), x, y));
     one_lane(ctx, s, mat_view<const Input>(x), mat_view<T>(y));
   }
   template <class S>
   void scan(context& ctx, S& s, mat_view<const Input> X, mat_view<T> Y) const noexcept {
+    assert(detail::rows_fit(self(), X, Y));
     for_row_blocks(ctx.block_rows, X, Y, [&](auto x, auto y) { one_lane(ctx, s, x, y); });
   }
 
  private:
+  const M& self() const { return static_cast<const M&>(*this); }
   template <class S>
   void one_lane(context& ctx, S& s, mat_view<const Input> X, mat_view<T> Y) const noexcept {
     const lane<S> one{&s, X.rows(), Y.rows()};
-    static_cast<const M&>(*this).scan_many(ctx, std::span<const lane<S>>(&one, 1), X, Y);
+    self().scan_many(ctx, std::span<const lane<S>>(&one, 1), X, Y);
   }
 };
 

@@ -4,6 +4,8 @@
 #include "lane_wise.hpp"
 #include "scan.hpp"
 
+#include <cassert>
+
 namespace mneme::inline MNEME_ABI {
 
 // A stateless layer writes `void map(ctx, X, Y) const noexcept` for equally many rows; this base derives the
@@ -18,9 +20,11 @@ class row_wise {
 
   state init(place = {}) const { return {}; }
   void step(context& ctx, state&, row_view<const Input> x, row_view<T> y) const noexcept {
+    assert(detail::row_fits(self(), x, y));
     self().map(ctx, mat_view<const Input>(x), mat_view<T>(y));
   }
   void scan(context& ctx, state&, mat_view<const Input> X, mat_view<T> Y) const noexcept {
+    assert(detail::rows_fit(self(), X, Y));
     if (Y.rows() > 0) self().map(ctx, X.last(Y.rows()), Y);
   }
   // Lanes all of whose outputs are wanted are one matrix: weights are read once for all of them.

@@ -5,6 +5,7 @@
 #include "concepts.hpp"
 
 #include <algorithm>
+#include <cassert>
 
 namespace mneme::inline MNEME_ABI {
 
@@ -25,6 +26,7 @@ constexpr void require_memory() {
 template <class M>
 void step(const M& m, context_of<M>& ctx, state_t<M>& s, row_in<M> x, row_out<M> y) noexcept {
   detail::require_memory<M>();
+  assert(detail::row_fits(m, x, y));
   m.step(ctx, s, x, y);
 }
 
@@ -32,6 +34,7 @@ void step(const M& m, context_of<M>& ctx, state_t<M>& s, row_in<M> x, row_out<M>
 // together. X [T, d_in]; Y receives the last Y.rows() outputs (0 <= Y.rows() <= T).
 template <class M>
 void steps(const M& m, context_of<M>& ctx, state_t<M>& s, mat_in<M> X, mat_out<M> Y) {
+  assert(detail::rows_fit(m, X, Y));
   typename context_of<M>::frame scratch(ctx);
   const auto unread = scratch.template row<scalar_t<M>>(m.d_out());
   const index_t skip = X.rows() - Y.rows();
@@ -42,6 +45,7 @@ void steps(const M& m, context_of<M>& ctx, state_t<M>& s, mat_in<M> X, mat_out<M
 template <class M>
 void scan(const M& m, context_of<M>& ctx, state_t<M>& s, mat_in<M> X, mat_out<M> Y) {
   detail::require_memory<M>();
+  assert(detail::rows_fit(m, X, Y));
   if constexpr (Scannable<M>)
     m.scan(ctx, s, X, Y);
   else
@@ -59,6 +63,7 @@ void observe(const M& m, context_of<M>& ctx, state_t<M>& s, mat_in<M> X) {
 template <class M>
 void scan_many(const M& m, context_of<M>& ctx, lanes_of<M> lanes, mat_in<M> X, mat_out<M> Y) {
   detail::require_memory<M>();
+  assert(detail::lanes_fit(m, lanes, X, Y));
   if constexpr (Batched<M>) {
     m.scan_many(ctx, lanes, X, Y);
   } else {
@@ -74,6 +79,7 @@ void scan_many(const M& m, context_of<M>& ctx, lanes_of<M> lanes, mat_in<M> X, m
 // Recall without writing.
 template <Readable M>
 void read(const M& m, context_of<M>& ctx, const state_t<M>& s, row_in<M> q, row_out<M> y) {
+  assert(detail::row_fits(m, q, y));
   m.read(ctx, s, q, y);
 }
 

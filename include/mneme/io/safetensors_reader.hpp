@@ -107,9 +107,16 @@ class safetensors_file {
     std::uint64_t length = 0;
     std::string_view header;
     if (!in.take(length)) return message(name_, ": ", bytes.size(), " bytes are no safetensors file");
+    // Looked at first: the length of what is no safetensors file says nothing.
+    if (in.left() == 0 || bytes[in.at()] != std::byte{'{'}) {
+      std::string_view start;
+      detail::byte_cursor(bytes).take(start, std::min<std::size_t>(bytes.size(), 16));
+      return message(name_, ": no safetensors file, expected { at byte 8: it begins with ",
+                     detail::shown(start));
+    }
     if (length > detail::longest_safetensors_header || !in.take(header, length))
       return message(name_, ": header of ", length, " bytes, the file has ", bytes.size());
-    if (!header.starts_with('{')) return message(name_, ": no object at byte 8");
+    if (header.empty()) return message(name_, ": header of 0 bytes, expected an object");
     data_ = bytes.subspan(in.at());
     header = header.substr(0, header.find_last_not_of(' ') + 1);
     json_cursor json(header, 8);

@@ -33,6 +33,18 @@ inline start constant(double value) {
 }
 }  // namespace starts
 
+namespace detail {
+// "gla" of gla_params: whose tensors an error is about. Nothing where params have another kind of name.
+template <class Params>
+constexpr std::string_view name_before_params() {
+  constexpr std::string_view text = __PRETTY_FUNCTION__;  // .. [with Params = mneme::v1::gla_params; ..
+  constexpr std::size_t end = text.find("_params", text.find("Params = "));
+  if constexpr (end == text.npos) return {};
+  constexpr std::size_t begin = text.find_last_of(": ", end) + 1;
+  return text.substr(begin, end - begin);
+}
+}  // namespace detail
+
 //   static tensor_plan<params> tensors(const config& c) {
 //     tensor_plan<params> t;
 //     t.add(&params::in_proj, {E, D}, c.storage);                    // uniform in +-1/sqrt(D)
@@ -85,7 +97,9 @@ class tensor_plan {
           first = expect_shape(name, tensor, {});
         },
         p);
-    return first;
+    constexpr std::string_view owner = detail::name_before_params<Params>();
+    if (first || owner.empty()) return first;
+    return message(std::string(owner), ": ", first.error().message());
   }
   // p itself. Fails if a tensor has another shape than the config asks for.
   Params checked(Params p) const {

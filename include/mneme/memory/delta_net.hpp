@@ -69,13 +69,8 @@ class delta_net : public detail::matrix_mixer<delta_net<T, Backend>, T, Backend,
   const params& weights() const { return params_; }
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.head_dim_k < 0 || c.head_dim_v < 0 || c.conv_size < 1)
-      return message("delta_net: d_model is ", c.d_model, ", heads is ", c.heads, ", head_dim_k is ",
-                     c.head_dim_k, ", head_dim_v is ", c.head_dim_v, ", conv_size is ", c.conv_size,
-                     ", expected positive sizes");
-    if ((c.head_dim_k == 0 || c.head_dim_v == 0) && c.d_model % c.heads != 0)
-      return message("delta_net: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or explicit head_dim_k and head_dim_v");
+    if (const status heads = detail::check_heads("delta_net", c); !heads) return heads;
+    if (const status size = expect_sizes("delta_net", {{"conv_size", c.conv_size}}); !size) return size;
     if (!(c.epsilon >= 0)) return message("delta_net: epsilon is ", c.epsilon, ", expected at least 0");
     return {};
   }

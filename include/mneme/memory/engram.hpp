@@ -93,10 +93,13 @@ class engram : public lane_wise<engram<T, Backend>, T, token_id> {
     derive();
   }
   static status check(const config& c) {
-    if (c.d_model < 1 || c.vocabulary < 1 || c.n_head_per_ngram < 1 || c.kernel_size < 1 || c.layer < 0)
-      return message("engram: d_model is ", c.d_model, ", vocabulary is ", c.vocabulary,
-                     ", n_head_per_ngram is ", c.n_head_per_ngram, ", kernel_size is ", c.kernel_size,
-                     ", layer is ", c.layer, ", expected positive sizes");
+    if (const status sizes = expect_sizes("engram", {{"d_model", c.d_model},
+                                                     {"vocabulary", c.vocabulary},
+                                                     {"n_head_per_ngram", c.n_head_per_ngram},
+                                                     {"kernel_size", c.kernel_size},
+                                                     {"layer", c.layer, 0}});
+        !sizes)
+      return sizes;
     if (const status h = detail::check_ngram_hash("engram", c); !h) return h;
     if (c.n_embed_per_ngram < 1 || c.n_embed_per_ngram % c.n_head_per_ngram != 0 ||
         c.table_width() % info(c.storage).block != 0)

@@ -63,16 +63,8 @@ class gla : public detail::matrix_mixer<gla<T, Backend>, T, Backend, rules::gla,
   using base::base;
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.head_dim_k < 0 || c.head_dim_v < 0 || c.gate_rank < 1)
-      return message("gla: d_model is ", c.d_model, ", heads is ", c.heads, ", head_dim_k is ", c.head_dim_k,
-                     ", head_dim_v is ", c.head_dim_v, ", gate_rank is ", c.gate_rank,
-                     ", expected positive sizes");
-    if (c.head_dim_k == 0 && c.d_model % (2 * c.heads) != 0)
-      return message("gla: d_model is ", c.d_model, ", expected a multiple of twice the heads, ", c.heads,
-                     ", or an explicit head_dim_k");
-    if (c.head_dim_v == 0 && c.d_model % c.heads != 0)
-      return message("gla: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or an explicit head_dim_v");
+    if (const status heads = detail::check_heads("gla", c, true); !heads) return heads;
+    if (const status size = expect_sizes("gla", {{"gate_rank", c.gate_rank}}); !size) return size;
     if (!(c.gate_normaliser > 0) || !(c.epsilon >= 0))
       return message("gla: gate_normaliser is ", c.gate_normaliser, " and epsilon is ", c.epsilon,
                      ", expected a positive gate_normaliser and no negative epsilon");

@@ -56,12 +56,7 @@ class hgrn2
   using base::base;
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.head_dim_k < 0 || c.head_dim_v < 0)
-      return message("hgrn2: d_model is ", c.d_model, ", heads is ", c.heads, ", head_dim_k is ",
-                     c.head_dim_k, ", head_dim_v is ", c.head_dim_v, ", expected positive sizes");
-    if ((c.head_dim_k == 0 || c.head_dim_v == 0) && c.d_model % c.heads != 0)
-      return message("hgrn2: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or explicit head_dim_k and head_dim_v");
+    if (const status heads = detail::check_heads("hgrn2", c); !heads) return heads;
     if (!(c.epsilon >= 0)) return message("hgrn2: epsilon is ", c.epsilon, ", expected at least 0");
     return {};
   }

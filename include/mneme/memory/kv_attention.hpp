@@ -89,14 +89,11 @@ class kv_attention {
   }
   static status check(const config& c) {
     const index_t kv_heads = c.kv_heads > 0 ? c.kv_heads : c.heads;
-    if (c.d_model < 1 || c.heads < 1 || c.kv_heads < 0 || c.head_dim < 0)
-      return message("kv_attention: d_model is ", c.d_model, ", heads is ", c.heads, ", kv_heads is ",
-                     c.kv_heads, ", head_dim is ", c.head_dim, ", expected positive sizes");
+    if (status s = detail::expect_heads("kv_attention", c.d_model, c.heads, {{"head_dim", c.head_dim}}); !s)
+      return s;
+    if (status s = expect_sizes("kv_attention", {{"kv_heads", c.kv_heads, 0}}); !s) return s;
     if (c.heads % kv_heads != 0)
       return message("kv_attention: heads is ", c.heads, ", expected a multiple of kv_heads, ", kv_heads);
-    if (c.head_dim == 0 && c.d_model % c.heads != 0)
-      return message("kv_attention: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or an explicit head_dim");
     const index_t d = c.head_dim > 0 ? c.head_dim : c.d_model / c.heads;
     if (c.rope_base > 0 && c.rotary_dim == 0 && d % 2 != 0)
       return message("kv_attention: head_dim is ", d, ", expected an even number for rotary positions");

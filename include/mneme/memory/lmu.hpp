@@ -73,9 +73,12 @@ class lmu : public detail::mixer<lmu<T, Backend>, T, Backend, lmu_config, lmu_pa
   lmu(config c, params p) : base(c, std::move(p)) { derive(); }
 
   static status check(const config& c) {
-    if (c.d_in < 1 || c.d_hidden < 0 || c.memory_d < 1 || c.order < 1 || !(c.theta > 0))
-      return message("lmu: d_in is ", c.d_in, ", d_hidden is ", c.d_hidden, ", memory_d is ", c.memory_d,
-                     ", order is ", c.order, ", theta is ", c.theta, ", expected positive sizes");
+    if (const status sizes = expect_sizes(
+            "lmu",
+            {{"d_in", c.d_in}, {"d_hidden", c.d_hidden, 0}, {"memory_d", c.memory_d}, {"order", c.order}});
+        !sizes)
+      return sizes;
+    if (!(c.theta > 0)) return message("lmu: theta is ", c.theta, ", expected a positive number");
     if (c.d_hidden == 0 && (c.hidden_to_memory || c.input_to_hidden))
       return message("lmu: d_hidden is 0, expected a hidden cell for hidden_to_memory or input_to_hidden");
     return {};

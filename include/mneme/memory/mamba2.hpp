@@ -85,10 +85,14 @@ class mamba2 : public detail::matrix_mixer<mamba2<T, Backend>, T, Backend, rules
   const params& weights() const { return params_; }
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.d_state < 1 || c.d_conv < 1 || c.expand < 1 || c.headdim < 1 || c.ngroups < 1)
-      return message("mamba2: d_model is ", c.d_model, ", d_state is ", c.d_state, ", d_conv is ", c.d_conv,
-                     ", expand is ", c.expand, ", headdim is ", c.headdim, ", ngroups is ", c.ngroups,
-                     ", expected positive sizes");
+    if (const status sizes = expect_sizes("mamba2", {{"d_model", c.d_model},
+                                                     {"d_state", c.d_state},
+                                                     {"d_conv", c.d_conv},
+                                                     {"expand", c.expand},
+                                                     {"headdim", c.headdim},
+                                                     {"ngroups", c.ngroups}});
+        !sizes)
+      return sizes;
     if (inner(c) % c.headdim != 0)
       return message("mamba2: expand d_model is ", inner(c), ", expected a multiple of headdim, ", c.headdim);
     if (heads(c) % c.ngroups != 0)

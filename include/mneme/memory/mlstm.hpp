@@ -92,15 +92,7 @@ class mlstm
   const params& weights() const { return params_; }
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.head_dim_k < 0 || c.head_dim_v < 0)
-      return message("mlstm: d_model is ", c.d_model, ", heads is ", c.heads, ", head_dim_k is ",
-                     c.head_dim_k, ", head_dim_v is ", c.head_dim_v, ", expected positive sizes");
-    if (c.head_dim_k == 0 && c.d_model % (2 * c.heads) != 0)
-      return message("mlstm: d_model is ", c.d_model, ", expected a multiple of twice the heads, ", c.heads,
-                     ", or an explicit head_dim_k");
-    if (c.head_dim_v == 0 && c.d_model % c.heads != 0)
-      return message("mlstm: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or an explicit head_dim_v");
+    if (const status heads = detail::check_heads("mlstm", c, true); !heads) return heads;
     if (!(c.gate_soft_cap >= 0) || !(c.normaliser_epsilon >= 0) || !(c.epsilon >= 0))
       return message("mlstm: gate_soft_cap is ", c.gate_soft_cap, ", normaliser_epsilon is ",
                      c.normaliser_epsilon, ", epsilon is ", c.epsilon, ", expected none below 0");

@@ -72,12 +72,7 @@ class retention : public detail::matrix_mixer<retention<T, Backend>, T, Backend,
   };
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.head_dim_k < 0 || c.head_dim_v < 0)
-      return message("retention: d_model is ", c.d_model, ", heads is ", c.heads, ", head_dim_k is ",
-                     c.head_dim_k, ", head_dim_v is ", c.head_dim_v, ", expected positive sizes");
-    if ((c.head_dim_k == 0 || c.head_dim_v == 0) && c.d_model % c.heads != 0)
-      return message("retention: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or explicit head_dim_k and head_dim_v");
+    if (const status heads = detail::check_heads("retention", c); !heads) return heads;
     if (const index_t K = resolved(c).head_dim_k; c.rope_base > 0 && K % 2 != 0)
       return message("retention: head_dim_k is ", K, ", expected an even number for rotary positions");
     if (!(c.rope_base >= 0) || !(c.epsilon >= 0))

@@ -76,10 +76,14 @@ class rwkv6
   const params& weights() const { return params_; }
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.mix_rank < 1 || c.decay_rank < 1 || c.d_model % c.heads != 0)
-      return message("rwkv6: d_model is ", c.d_model, ", heads is ", c.heads, ", mix_rank is ", c.mix_rank,
-                     ", decay_rank is ", c.decay_rank,
-                     ", expected positive sizes and heads that divide d_model");
+    if (const status sizes = expect_sizes("rwkv6", {{"d_model", c.d_model},
+                                                    {"heads", c.heads},
+                                                    {"mix_rank", c.mix_rank},
+                                                    {"decay_rank", c.decay_rank}});
+        !sizes)
+      return sizes;
+    if (c.d_model % c.heads != 0)
+      return message("rwkv6: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads);
     if (c.layer < 0 || c.layer >= c.layers)
       return message("rwkv6: layer is ", c.layer, ", expected one of ", c.layers);
     if (!(c.epsilon >= 0)) return message("rwkv6: epsilon is ", c.epsilon, ", expected at least 0");

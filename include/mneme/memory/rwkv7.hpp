@@ -101,13 +101,16 @@ class rwkv7
   const params& weights() const { return params_; }
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.d_model % c.heads != 0)
-      return message("rwkv7: d_model is ", c.d_model, ", heads is ", c.heads,
-                     ", expected positive sizes and heads that divide d_model");
-    if (c.decay_rank < 0 || c.rate_rank < 0 || c.value_rank < 0 || c.gate_rank < 0)
-      return message("rwkv7: decay_rank is ", c.decay_rank, ", rate_rank is ", c.rate_rank,
-                     ", value_rank is ", c.value_rank, ", gate_rank is ", c.gate_rank,
-                     ", expected no negative ranks");
+    if (const status sizes = expect_sizes("rwkv7", {{"d_model", c.d_model},
+                                                    {"heads", c.heads},
+                                                    {"decay_rank", c.decay_rank, 0},
+                                                    {"rate_rank", c.rate_rank, 0},
+                                                    {"value_rank", c.value_rank, 0},
+                                                    {"gate_rank", c.gate_rank, 0}});
+        !sizes)
+      return sizes;
+    if (c.d_model % c.heads != 0)
+      return message("rwkv7: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads);
     if (c.layer < 0 || c.layer >= c.layers)
       return message("rwkv7: layer is ", c.layer, ", expected one of ", c.layers);
     if (!(c.epsilon >= 0)) return message("rwkv7: epsilon is ", c.epsilon, ", expected at least 0");

@@ -72,11 +72,11 @@ class selective_ssm : public detail::mixer<selective_ssm<T, Backend>, T, Backend
   selective_ssm(config c, params p) : base(c, std::move(p)) { derive(); }
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.d_state < 1 || c.d_conv < 1 || c.expand < 1 || c.dt_rank < 0)
-      return message("selective_ssm: d_model is ", c.d_model, ", d_state is ", c.d_state, ", d_conv is ",
-                     c.d_conv, ", expand is ", c.expand, ", dt_rank is ", c.dt_rank,
-                     ", expected positive sizes");
-    return {};
+    return expect_sizes("selective_ssm", {{"d_model", c.d_model},
+                                          {"d_state", c.d_state},
+                                          {"d_conv", c.d_conv},
+                                          {"expand", c.expand},
+                                          {"dt_rank", c.dt_rank, 0}});
   }
   static config resolved(config c) {
     if (c.dt_rank == 0) c.dt_rank = (c.d_model + 15) / 16;

@@ -74,13 +74,8 @@ class simple_gla : public detail::matrix_mixer<simple_gla<T, Backend>, T, Backen
   const params& weights() const { return params_; }
 
   static status check(const config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.head_dim_k < 0 || c.head_dim_v < 0 || c.conv_size < 1)
-      return message("simple_gla: d_model is ", c.d_model, ", heads is ", c.heads, ", head_dim_k is ",
-                     c.head_dim_k, ", head_dim_v is ", c.head_dim_v, ", conv_size is ", c.conv_size,
-                     ", expected positive sizes");
-    if ((c.head_dim_k == 0 || c.head_dim_v == 0) && c.d_model % c.heads != 0)
-      return message("simple_gla: d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or explicit head_dim_k and head_dim_v");
+    if (const status heads = detail::check_heads("simple_gla", c); !heads) return heads;
+    if (const status size = expect_sizes("simple_gla", {{"conv_size", c.conv_size}}); !size) return size;
     if (!(c.gate_normaliser > 0) || !(c.epsilon >= 0))
       return message("simple_gla: gate_normaliser is ", c.gate_normaliser, " and epsilon is ", c.epsilon,
                      ", expected a positive gate_normaliser and no negative epsilon");

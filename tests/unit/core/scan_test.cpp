@@ -5,6 +5,8 @@
 #include "catch.hpp"
 #include "sample_memories.hpp"
 
+#include <array>
+
 using namespace mneme;
 using namespace mneme_test;
 
@@ -60,6 +62,31 @@ TEST_CASE("a memory with nothing but step is scanned token by token") {
   table<float> y(1, 3);
   step(m, ctx, single, X.view()[0], y.view()[0]);
   CHECK(std::equal(y.all.begin(), y.all.end(), expected.all.begin()));
+}
+
+TEST_CASE("what step and scan assert of rows") {
+  const leaky<float> m{3};
+  const row_view<float> none, x(nullptr, 3), wide(nullptr, 4);
+  CHECK(detail::row_fits(m, x, x));
+  CHECK(!detail::row_fits(m, wide, x));
+  CHECK(!detail::row_fits(m, x, wide));
+  CHECK(!detail::row_fits(m, x, none));
+  const auto rows = [](index_t n, index_t width) { return mat_view<float>(nullptr, n, width); };
+  CHECK(detail::rows_fit(m, rows(2, 3), rows(2, 3)));
+  CHECK(detail::rows_fit(m, rows(2, 3), rows(0, 0)));
+  CHECK(detail::rows_fit(m, rows(0, 0), rows(0, 0)));
+  CHECK(!detail::rows_fit(m, rows(2, 4), rows(2, 3)));
+  CHECK(!detail::rows_fit(m, rows(2, 3), rows(1, 2)));
+  CHECK(!detail::rows_fit(m, rows(2, 3), rows(3, 3)));
+  using one = lane<leaky<float>::state>;
+  const auto lanes = [](index_t rows_of_second, index_t outs) {
+    return std::array{one{nullptr, 2, 1}, one{nullptr, rows_of_second, outs}};
+  };
+  CHECK(detail::lanes_fit(m, lanes(1, 1), rows(3, 3), rows(2, 3)));
+  CHECK(!detail::lanes_fit(m, lanes(2, 1), rows(3, 3), rows(2, 3)));
+  CHECK(!detail::lanes_fit(m, lanes(1, 0), rows(3, 3), rows(2, 3)));
+  CHECK(!detail::lanes_fit(m, lanes(1, 2), rows(3, 3), rows(3, 3)));
+  CHECK(!detail::lanes_fit(m, lanes(1, 1), rows(3, 3), rows(2, 4)));
 }
 
 TEST_CASE("lanes of a memory with nothing but step") {

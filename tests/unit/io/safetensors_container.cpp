@@ -69,8 +69,16 @@ TEST_CASE("malformed safetensors are refused", "[io][safetensors]") {
   huge[7] = std::byte{0xff};
   CHECK(parse_safetensors(huge).error().message() ==
         "f: header of 18374686479671623682 bytes, the file has 10");
-  CHECK(refusal("", 0) == "f: no object at byte 8");
-  CHECK(refusal(" {}", 0) == "f: no object at byte 8");
+  const std::string other = "f: no safetensors file, expected { at byte 8: it begins with ";
+  CHECK(refusal("", 0) == other + "\"????????\"");
+  CHECK(refusal(" {}", 0) == other + "\"???????? {}\"");
+  const std::string_view pointer = "version https://git-lfs.github.com/spec/v1\n";
+  const auto* const at = reinterpret_cast<const std::byte*>(pointer.data());
+  CHECK(parse_safetensors(bytes(at, at + pointer.size())).error().message() ==
+        other + "\"version https://\"");
+  bytes empty = container("{}", 0);
+  empty[0] = std::byte{0};
+  CHECK(parse_safetensors(empty).error().message() == "f: header of 0 bytes, expected an object");
   CHECK(refusal("{}\n", 0).empty());  // white space of JSON, though not the padding that the format names
   CHECK(refusal("{} x", 0) == "f: header: expected the end at byte 11");
   CHECK(refusal(R"({"__metadata__":{"a":1}})", 0) == "f: header: expected a string at byte 29");

@@ -72,5 +72,5 @@ TEST_CASE("embedding refuses impossible sizes and misshapen tensors") {
   CHECK_THROWS_WITH(embedding<float>({.vocabulary = 0, .d_model = 3}),
                     "embedding: vocabulary is 0 and d_model is 3, expected at least 1");
   CHECK_THROWS_WITH(embedding<float>({.vocabulary = 4, .d_model = 3}, {constant_weight({3, 4}, 1)}),
-                    "tensor weight has shape [3, 4], expected [4, 3]");
+                    "embedding: tensor weight has shape [3, 4], expected [4, 3]");
 }

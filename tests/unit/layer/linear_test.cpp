@@ -77,9 +77,9 @@ TEST_CASE("linear refuses impossible sizes and misshapen tensors") {
                     "linear: d_in is 0 and d_out is 3, expected at least 1");
   const weight W = constant_weight({3, 5}, 1);
   CHECK_THROWS_WITH(linear<float>({.d_in = 3, .d_out = 5}, {W, {}}),
-                    "tensor weight has shape [3, 5], expected [5, 3]");
+                    "linear: tensor weight has shape [3, 5], expected [5, 3]");
   CHECK_THROWS_WITH(linear<float>({.d_in = 5, .d_out = 3, .bias = true}, {W, {}}),
-                    "tensor bias has shape [], expected [3]");
+                    "linear: tensor bias has shape [], expected [3]");
   CHECK_THROWS_WITH(linear<float>({.d_in = 33, .d_out = 3, .storage = dtype::q8_0}),
                     "linear: d_in is 33, expected a multiple of 32 (Q8_0)");
   CHECK_FALSE(make<linear<float>>({.d_in = 3, .d_out = 0}).has_value());

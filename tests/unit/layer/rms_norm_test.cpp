@@ -80,5 +80,5 @@ TEST_CASE("rms_norm refuses impossible sizes and misshapen tensors") {
   CHECK_THROWS_WITH(rms_norm<float>({.d_model = 2, .epsilon = -1}),
                     "rms_norm: epsilon is -1.000000, expected at least 0");
   CHECK_THROWS_WITH(rms_norm<float>({.d_model = 4}, {constant_weight({3}, 1)}),
-                    "tensor weight has shape [3], expected [4]");
+                    "rms_norm: tensor weight has shape [3], expected [4]");
 }

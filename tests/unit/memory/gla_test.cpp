@@ -86,11 +86,21 @@ TEST_CASE("gla forgets everything behind a saturated gate", "[L20]") {
 }
 
 TEST_CASE("gla refuses what does not fit") {
-  CHECK(!make<gla<float>>({.d_model = 6, .heads = 2}).has_value());
+  const auto refusal = [](const gla_config& c) {
+    const auto made = make<gla<float>>(c);
+    return made ? "" : made.error().message();
+  };
+  CHECK(refusal({.d_model = 6, .heads = 0}) == "gla: heads is 0, expected at least 1");
+  CHECK(refusal({.d_model = 6, .heads = 2, .gate_rank = 0}).starts_with("gla: d_model is 6"));
+  CHECK(refusal({.d_model = 4, .heads = 2, .gate_rank = 0}) == "gla: gate_rank is 0, expected at least 1");
+  CHECK(refusal({.d_model = 6, .heads = 2}) ==
+        "gla: d_model is 6, expected a multiple of twice the heads, 2, or an explicit head_dim_k");
+  CHECK(refusal({.d_model = 7, .heads = 2, .head_dim_k = 3}) ==
+        "gla: d_model is 7, expected a multiple of heads, 2, or an explicit head_dim_v");
   CHECK(make<gla<float>>({.d_model = 6, .heads = 2, .head_dim_k = 3}).has_value());
   CHECK(!make<gla<float>>({.d_model = 8, .heads = 2, .gate_normaliser = 0}).has_value());
   const gla_config c{.d_model = 4, .heads = 2};
   auto p = gla<float>(c).weights();
   p.gk_proj_bias = weight::zeros<float>(5);
-  CHECK_THROWS_AS(gla<float>(c, p), error);
+  CHECK_THROWS_WITH(gla<float>(c, p), "gla: tensor gk_proj.1.bias has shape [5], expected [2]");
 }

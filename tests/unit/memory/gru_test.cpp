@@ -74,5 +74,5 @@ TEST_CASE("gru: outputs stay within (-1, 1); tensors under torch's names; errors
   auto p = m.weights();
   p.bias_hh = {};
   CHECK_THROWS_WITH(gru<float>({.d_in = 4, .d_hidden = 9}, p),
-                    "tensor bias_hh_l0 has shape [], expected [27]");
+                    "gru: tensor bias_hh_l0 has shape [], expected [27]");
 }

@@ -33,10 +33,9 @@ state_t<M> after(const M& m, index_t tokens) {
 }  // namespace
 
 TEST_CASE("configurations that are refused") {
-  CHECK(refusal<full>({.d_model = 0}) ==
-        "kv_attention: d_model is 0, heads is 1, kv_heads is 0, head_dim is 0, expected positive sizes");
+  CHECK(refusal<full>({.d_model = 0}) == "kv_attention: d_model is 0, expected at least 1");
   CHECK(refusal<full>({.d_model = 4, .heads = 2, .kv_heads = -1}) ==
-        "kv_attention: d_model is 4, heads is 2, kv_heads is -1, head_dim is 0, expected positive sizes");
+        "kv_attention: kv_heads is -1, expected at least 0");
   CHECK(refusal<full>({.d_model = 8, .heads = 4, .kv_heads = 3}) ==
         "kv_attention: heads is 4, expected a multiple of kv_heads, 3");
   CHECK(refusal<full>({.d_model = 8, .heads = 2, .kv_heads = 4}) ==
@@ -107,10 +106,10 @@ TEST_CASE("weights of another shape are refused by name") {
     }
     return std::string();
   };
-  CHECK(refused("q_proj.weight") == "tensor q_proj.weight has shape [3, 5], expected [32, 6]");
-  CHECK(refused("k_proj.weight") == "tensor k_proj.weight has shape [3, 5], expected [16, 6]");
-  CHECK(refused("v_proj.weight") == "tensor v_proj.weight has shape [3, 5], expected [16, 6]");
-  CHECK(refused("o_proj.weight") == "tensor o_proj.weight has shape [3, 5], expected [6, 32]");
+  CHECK(refused("q_proj.weight") == "kv_attention: tensor q_proj.weight has shape [3, 5], expected [32, 6]");
+  CHECK(refused("k_proj.weight") == "kv_attention: tensor k_proj.weight has shape [3, 5], expected [16, 6]");
+  CHECK(refused("v_proj.weight") == "kv_attention: tensor v_proj.weight has shape [3, 5], expected [16, 6]");
+  CHECK(refused("o_proj.weight") == "kv_attention: tensor o_proj.weight has shape [3, 5], expected [6, 32]");
   CHECK(refused("") == "");
 }
 

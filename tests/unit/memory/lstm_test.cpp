@@ -141,6 +141,6 @@ TEST_CASE("lstm refuses impossible sizes and misshapen tensors") {
   const lstm_config c{.d_in = 3, .d_hidden = 2};
   auto p = lstm<float>(c).weights();
   p.weight_hh = constant_weight({2, 8}, 0);
-  CHECK_THROWS_WITH(lstm<float>(c, p), "tensor weight_hh_l0 has shape [2, 8], expected [8, 2]");
+  CHECK_THROWS_WITH(lstm<float>(c, p), "lstm: tensor weight_hh_l0 has shape [2, 8], expected [8, 2]");
   CHECK_FALSE(make<lstm<float>>({.d_in = 3, .d_hidden = 0}).has_value());
 }

@@ -119,5 +119,5 @@ TEST_CASE("memory_plus refuses impossible sizes") {
   const memory_plus_config c{.d_model = 4, .sub_keys = 3, .top_k = 2};
   auto p = memory(c).weights();
   p.gating = constant_weight({1, 4}, 0);
-  CHECK_THROWS_WITH(memory(c, p), "tensor gating.weight has shape [1, 4], expected []");
+  CHECK_THROWS_WITH(memory(c, p), "memory_plus: tensor gating.weight has shape [1, 4], expected []");
 }

@@ -121,6 +121,6 @@ TEST_CASE("product_key refuses impossible sizes and misshapen tensors") {
   const product_key_config c{.d_model = 4, .sub_keys = 3, .top_k = 2};
   auto p = memory(c).weights();
   p.keys = constant_weight({6, 2}, 0);
-  CHECK_THROWS_WITH(memory(c, p), "tensor keys has shape [6, 2], expected [2, 3, 2]");
+  CHECK_THROWS_WITH(memory(c, p), "product_key: tensor keys has shape [6, 2], expected [2, 3, 2]");
   CHECK_FALSE(make<memory>({.d_model = 4, .sub_keys = 3, .top_k = 0}).has_value());
 }

@@ -107,11 +107,11 @@ TEST_CASE("from_qwen3_next says what does not fit") {
   };
   CHECK(refusal() == "");
   c.head_dim_k = 4;
-  CHECK(refusal() == "tensor in_proj_qkvz.weight has shape [56, 7], expected [52, 7]");
+  CHECK(refusal() == "qwen3_next: tensor in_proj_qkvz.weight has shape [56, 7], expected [52, 7]");
   c.head_dim_k = 5, c.conv_size = 3;
-  CHECK(refusal() == "tensor conv1d.weight has shape [38, 1, 4], expected [38, 1, 3]");
+  CHECK(refusal() == "qwen3_next: tensor conv1d.weight has shape [38, 1, 4], expected [38, 1, 3]");
   c.conv_size = 4, p.A_log = {};
-  CHECK(refusal() == "tensor A_log has shape [], expected [6]");
+  CHECK(refusal() == "qwen3_next: tensor A_log has shape [], expected [6]");
   c.use_gate = false;
   CHECK(refusal() ==
         "qwen3_next: use_short_conv is 1, use_gate is 0, allow_neg_eigval is 0, expected 1, 1, 0");

@@ -162,9 +162,11 @@ TEST_CASE("selective_ssm starts as the paper's code does") {
 TEST_CASE("selective_ssm refuses impossible sizes and misshapen tensors, and names them") {
   CHECK(!make<selective_ssm<float>>({.d_model = 0}));
   CHECK(!make<selective_ssm<float>>({.d_model = 4, .d_state = 0}));
-  CHECK(!make<selective_ssm<float>>({.d_model = 4, .d_conv = 0}));
+  CHECK(make<selective_ssm<float>>({.d_model = 4, .d_conv = 0}).error().message() ==
+        "selective_ssm: d_conv is 0, expected at least 1");
   CHECK(!make<selective_ssm<float>>({.d_model = 4, .expand = 0}));
-  CHECK(!make<selective_ssm<float>>({.d_model = 4, .dt_rank = -1}));
+  CHECK(make<selective_ssm<float>>({.d_model = 4, .dt_rank = -1}).error().message() ==
+        "selective_ssm: dt_rank is -1, expected at least 0");
   const selective_ssm_params good = selective_ssm<float>(odd, 14).weights();
   int tensors = 0;
   selective_ssm_params::fields([&](auto name, auto&...) {
@@ -180,7 +182,7 @@ TEST_CASE("selective_ssm refuses impossible sizes and misshapen tensors, and nam
       what = e.what();
     }
     CAPTURE(what);
-    CHECK(what.find("tensor " + std::string(name) + " has shape [2, 2, 2]") != std::string::npos);
+    CHECK(what.starts_with("selective_ssm: tensor " + std::string(name) + " has shape [2, 2, 2]"));
   });
   CHECK(tensors == 9);
 }

@@ -37,16 +37,15 @@ class delta_projection {
   }
   // What is wrong with the config of a member whose value heads share key heads.
   static status check_grouped(const char* member, const Config& c) {
-    if (c.d_model < 1 || c.heads < 1 || c.value_heads < 0 || c.head_dim_k < 0 || c.head_dim_v < 0 ||
-        c.conv_size < 1)
-      return message(member, ": d_model is ", c.d_model, ", heads is ", c.heads, ", value_heads is ",
-                     c.value_heads, ", head_dim_k is ", c.head_dim_k, ", head_dim_v is ", c.head_dim_v,
-                     ", conv_size is ", c.conv_size, ", expected positive sizes");
+    if (const status heads = expect_heads(member, c.d_model, c.heads, {{"head_dim_k", c.head_dim_k}}); !heads)
+      return heads;
+    if (const status sizes = expect_sizes(
+            member,
+            {{"value_heads", c.value_heads, 0}, {"head_dim_v", c.head_dim_v, 0}, {"conv_size", c.conv_size}});
+        !sizes)
+      return sizes;
     if (c.value_heads % c.heads != 0)
       return message(member, ": value_heads is ", c.value_heads, ", expected a multiple of heads, ", c.heads);
-    if (c.head_dim_k == 0 && c.d_model % c.heads != 0)
-      return message(member, ": d_model is ", c.d_model, ", expected a multiple of heads, ", c.heads,
-                     ", or an explicit head_dim_k");
     if (!(c.epsilon >= 0)) return message(member, ": epsilon is ", c.epsilon, ", expected at least 0");
     return {};
   }

@@ -12,6 +12,13 @@ struct matrix_shape {
   index_t heads, key_heads, K, V;
 };
 
+// What is wrong with the heads of a config. half: a key is half as wide as a value unless the config says it.
+template <class Config>
+status check_heads(const char* memory, const Config& c, bool half = false) {
+  return expect_heads(memory, c.d_model, c.heads,
+                      {{"head_dim_k", c.head_dim_k, half}, {"head_dim_v", c.head_dim_v}});
+}
+
 // q <- q / sqrt(K)
 template <class Arch, class T>
 void scale_queries(mat_view<T> q, index_t K) noexcept {

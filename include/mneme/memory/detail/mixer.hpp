@@ -17,6 +17,25 @@ mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_
   return Y;
 }
 
+// What is wrong with d_model, heads and the widths of a head. A width that is 0 stands for d_model / heads, or
+// for half of that, which must be whole.
+struct head_width {
+  const char* name;
+  index_t given;
+  bool half = false;
+};
+inline status expect_heads(const char* memory, index_t d_model, index_t heads,
+                           std::initializer_list<head_width> widths) {
+  if (status s = expect_sizes(memory, {{"d_model", d_model}, {"heads", heads}}); !s) return s;
+  for (const head_width& w : widths) {
+    if (status s = expect_sizes(memory, {{w.name, w.given, 0}}); !s) return s;
+    if (w.given == 0 && d_model % (w.half ? 2 * heads : heads) != 0)
+      return message(memory, ": d_model is ", d_model, ", expected a multiple of ",
+                     w.half ? "twice the heads, " : "heads, ", heads, ", or an explicit ", w.name);
+  }
+  return {};
+}
+
 // y = u sigmoid(g)        g, u, y [R, D]; y may be u
 template <class Arch, class T>
 void sigmoid_gate(mat_view<const T> G, mat_view<const T> U, mat_view<T> Y) noexcept {

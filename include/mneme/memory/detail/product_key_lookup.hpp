@@ -24,13 +24,11 @@ inline index_t product_key_width(index_t d_model, index_t heads) {
 // What is wrong with the part of a config that every such memory has.
 template <class Config>
 status check_lookup(const char* name, const Config& c) {
-  const auto least = [name](const char* field, index_t met, index_t expected) {
-    return message(name, ": ", field, " is ", met, ", expected at least ", expected);
-  };
-  if (c.d_model < 1) return least("d_model", c.d_model, 1);
-  if (c.heads < 1) return least("heads", c.heads, 1);
-  if (c.sub_keys < 1) return least("sub_keys", c.sub_keys, 1);
-  if (c.d_key < 0) return least("d_key", c.d_key, 0);
+  if (const status sizes = expect_sizes(
+          name,
+          {{"d_model", c.d_model}, {"heads", c.heads}, {"sub_keys", c.sub_keys}, {"d_key", c.d_key, 0}});
+      !sizes)
+    return sizes;
   if (!(c.epsilon >= 0)) return message(name, ": epsilon is ", c.epsilon, ", expected at least 0");
   if (c.top_k < 1 || c.top_k > c.sub_keys * c.sub_keys)
     return message(name, ": top_k is ", c.top_k, ", expected 1 to ", c.sub_keys * c.sub_keys,
