@@ -33,11 +33,18 @@
 namespace mneme::inline MNEME_ABI {
 
 // f(n) for n in [0, N), unrolled at every optimisation level: what f indexes by n lives in registers.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"  // said where sanitisers keep it from unrolling
+#endif
 template <index_t N, class F>
 [[gnu::always_inline]] inline void unrolled(F&& f) noexcept {
 #pragma GCC unroll 16
   for (index_t n = 0; n < N; ++n) f(n);
 }
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
 
 namespace simd {
 
