@@ -5,8 +5,9 @@
 #   asan     native with AddressSanitizer, UndefinedBehaviorSanitizer and assertions, -O0
 #   tsan     native with ThreadSanitizer
 # -O2 would double the time that the middle two take to compile; preset `scalar` is the first with it.
-# MNEME_QUICK_LEGS takes off what compiles longest: native at -O1, asan without line numbers and its dearest check, where
-# undefined behaviour ends in an illegal instruction (preset `asan` tells the place), units in batches.
+# MNEME_QUICK_LEGS takes off what compiles longest: asan is without line numbers and its dearest check, undefined
+# behaviour there ends in an illegal instruction (preset `asan` tells the place), and units are built in batches.
+# Preset `test` also compiles all else at -O1.
 option(MNEME_QUICK_LEGS "Legs that compile quickly: see tests/legs.cmake" OFF)
 function(mneme_add_leg leg)
   set(target mneme_leg_${leg})
@@ -17,9 +18,6 @@ function(mneme_add_leg leg)
     target_compile_options(${target} INTERFACE -O1 -UNDEBUG)
   else()
     target_link_libraries(${target} INTERFACE mneme_architecture)
-    if(MNEME_QUICK_LEGS AND leg STREQUAL native)
-      target_compile_options(${target} INTERFACE -O1)
-    endif()
   endif()
   if(leg STREQUAL asan)
     # Not asked for: what faults anyway (null), or costs much for little (vptr, object-size).

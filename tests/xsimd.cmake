@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Further versions of xsimd than the one that all else is built with: the functions on packs, and an op that uses what
-# differs between versions. Version 14.1 comes inside a Python package:
+# Further versions of xsimd than the one that all else is built with: the functions on packs, and an op. Version 14.1 comes inside a Python package:
 #   pip download --no-deps pythran==0.19.0 && unzip pythran-0.19.0-*.whl 'pythran/xsimd/*'
 #   cmake --preset default -DMNEME_TEST_XSIMD_DIRS=$PWD/pythran
 # (To build everything with it: -DMNEME_XSIMD_INCLUDE_DIR=$PWD/pythran.)
@@ -12,7 +11,8 @@ foreach(directory IN LISTS MNEME_TEST_XSIMD_DIRS)
   mneme_xsimd_include_dir(found "${directory}")
   set(target mneme_xsimd_${found_VERSION})
   add_executable(
-    ${target} unit/math/activation_test.cpp unit/math/vector_test.cpp unit/math/topk_test.cpp unit/op/gru_test.cpp
+    ${target} unit/math/activation_test.cpp unit/math/simd_test.cpp unit/math/topk_test.cpp unit/math/vector_test.cpp
+              unit/op/rms_norm_test.cpp unit/op/op_laws.cpp
   )
   target_include_directories(${target} SYSTEM BEFORE PRIVATE "${found}")
   target_link_libraries(${target} PRIVATE mneme_test_base mneme_architecture mneme_test_main)

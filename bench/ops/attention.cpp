@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One query of every head over a cache, as kv_attention reads its contiguous store. A cache of this length is
-// beyond L2 by itself: cold only.
+// Queries of every head over a cache, as kv_attention reads its contiguous store: of one token over n
+// entries, or of a text whose first token sees n entries and every other one an entry more. A cache of the
+// length that decoding has here is beyond L2 by itself: cold only.
 #include <mneme/backend/cpu/attention.hpp>
 #include <mneme/math/encode.hpp>
 
@@ -20,27 +21,27 @@ class problem {
   static double state_bytes(shape s) {
     return static_cast<double>(2 * s.n * s.lists * mneme::row_bytes(D, s.d));
   }
-  static work cost(shape s, index_t) {
-    const double entries = static_cast<double>(s.heads * s.n);
-    return {.fmas = 2 * entries * static_cast<double>(s.d),
-            .exps = entries,
-            .read = state_bytes(s),
-            .rows = 8.0 * static_cast<double>(s.heads * s.d)};
+  static work cost(shape s, index_t tokens) {
+    const double seen = static_cast<double>(s.heads * tokens * (2 * s.n + tokens - 1)) / 2;
+    return {.fmas = 2 * seen * static_cast<double>(s.d),
+            .exps = seen,
+            .read = state_bytes({s.heads, s.lists, s.d, s.n + tokens - 1}),
+            .rows = 8.0 * static_cast<double>(tokens * s.heads * s.d)};
   }
-  problem(shape s, index_t, index_t states)
+  problem(shape s, index_t tokens, index_t states)
       : shape_(s),
-        keys_(states * s.n * s.lists * mneme::row_bytes(D, s.d)),
+        size_(s.n + tokens - 1),
+        keys_(states * size_ * s.lists * mneme::row_bytes(D, s.d)),
         values_(keys_.size()),
-        Q_(s.heads, s.d, 3),
-        O_(s.heads, s.d, 4),
+        Q_(tokens, s.heads * s.d, 3),
+        O_(tokens, s.heads * s.d, 4),
         scores_(1, s.n, 5) {
     encode(keys_, 1);
     encode(values_, 2);
   }
   template <class Backend>
   void run(context& ctx, index_t state) {
-    const index_t row = mneme::row_bytes(D, shape_.d), slot = shape_.lists * row,
-                  from = state * shape_.n * slot;
+    const index_t row = mneme::row_bytes(D, shape_.d), slot = shape_.lists * row, from = state * size_ * slot;
     const auto entries = [&](index_t list) -> mneme::kv_rows<D> {
       return {keys_.data() + from + list * row,
               values_.data() + from + list * row,
@@ -48,10 +49,16 @@ class problem {
               slot,
               shape_.d,
               shape_.d,
-              shape_.n};
+              size_};
     };
-    mneme::attend_lists<Backend, float>(
-        ctx, shape_.lists, entries, 1 / std::sqrt(static_cast<double>(shape_.d)), Q_.view(), O_.view(), {});
+    const double scale = 1 / std::sqrt(static_cast<double>(shape_.d));
+    const mat_view<float> Q = Q_.view(), O = O_.view();
+    if (Q.rows() > 1)
+      mneme::attend_positions<Backend, float>(ctx, shape_.lists, entries, scale, Q, O);
+    else
+      mneme::attend_lists<Backend, float>(ctx, shape_.lists, entries, scale,
+                                          mat_view<const float>(Q.data(), shape_.heads, shape_.d),
+                                          mat_view<float>(O.data(), shape_.heads, shape_.d), {});
   }
   void plain(index_t state)
     requires(D == dtype::f32)
@@ -75,15 +82,19 @@ class problem {
       std::copy_n(once.data(), std::min(once.size(), rows.size() - i), rows.data() + i);
   }
   shape shape_;
+  index_t size_;  // entries of a list
   mneme::buffer<std::byte> keys_, values_;
   matrix Q_, O_, scores_;
 };
 
 template <dtype D>
 void add_lengths(const std::string& store) {
+  const std::string name = "attention/32:8x128,n=";
   for (const index_t n : {4096, 16384})
-    add<problem<D>>("attention/32:8x128,n=" + std::to_string(n) + "," + store, {32, 8, 128, n},
-                    {.hot = false, .prefill = 0});
+    add<problem<D>>(name + std::to_string(n) + "," + store, {32, 8, 128, n}, {.hot = false, .prefill = 0});
+  for (const index_t n : {1, 3585})  // up to 512 and to 4096 entries
+    add<problem<D>>(name + std::to_string(n) + "," + store, {32, 8, 128, n},
+                    {.hot = false, .cold = false, .prefill_by_all = false, .checked = 20});
 }
 const suite all([] {
   add_lengths<dtype::f32>("f32");

@@ -8,8 +8,7 @@
 #include "../math/tensor_plan.hpp"
 #include "../store/codec/f32.hpp"
 #include "../store/contiguous.hpp"
-#include "detail/kv_cache.hpp"
-#include "detail/kv_turned.hpp"
+#include "detail/kv_attend.hpp"
 #include "detail/mixer.hpp"
 
 namespace mneme::inline MNEME_ABI {
@@ -158,7 +157,8 @@ class kv_attention {
     const lane<state> one{&s, X.rows(), Y.rows()};
     scan_many(ctx, {&one, 1}, X, Y);
   }
-  // Projections of all lanes in one product each; attention lane by lane, token by token.
+  // Projections of all lanes in one product each; attention lane by lane, of tokens together as long as none
+  // makes an entry leave.
   void scan_many(context& ctx, std::span<const lane<state>> lanes, mat_view<const T> X,
                  mat_view<T> Y) const noexcept {
     context::frame scratch(ctx);
@@ -168,12 +168,17 @@ class kv_attention {
     const auto O = scratch.template mat<T>(Y.rows(), Q.cols());
     const auto unread = scratch.template mat<T>(1, Q.cols());
     index_t x = 0, y = 0;
-    for (const auto& l : lanes)
-      for (index_t t = 0; t < l.rows; ++t, ++x) {
-        const bool wanted = t >= l.rows - l.outs;
-        token(ctx, *l.state, Q[x], K[x], V[x], wanted || Policy::reads_attention, wanted ? O[y] : unread[0]);
+    for (const auto& l : lanes) {
+      for (index_t t = 0, n; t < l.rows; t += n, x += n) {
+        n = together(ctx, *l.state, l.rows - t);
+        const index_t wanted = n - std::clamp<index_t>(l.rows - l.outs - t, 0, n);
+        tokens(ctx, *l.state, Q.range(x, x + n), K.range(x, x + n), V.range(x, x + n),
+               wanted > 0 || !Policy::reads_attention ? O.range(y, y + wanted) : unread);
         y += wanted;
       }
+      if (const index_t n = std::min(l.rows, l.state->size); ctx.preparing && attends_together<Policy, Store>)
+        attend(ctx, *l.state, 0, Q.range(x - n, x), Q.range(x - n, x), {});  // for the scratch
+    }
     if (Y.rows() > 0) kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, O, Y);
   }
   // Attends as the next token would, without appending it.
@@ -183,7 +188,7 @@ class kv_attention {
     const auto O = scratch.template mat<T>(1, Q.cols());
     const index_t here = by_rank() ? s.size : s.newest + 1;
     turn(ctx, here, Q[0]);
-    attend(ctx, s, here, Q[0], O[0], {});
+    attend(ctx, s, here, Q, O, {});
     kernel<matmul, Backend>::template run<T>(ctx, params_.o_proj, O, mat_view<T>(y));
   }
 
@@ -236,51 +241,51 @@ class kv_attention {
     for (index_t c = 0; c < row.size(); c += config_.head_dim)
       rope_.template rotate<T>(table, row.data() + c);
   }
-  void token(context& ctx, state& s, row_view<T> q, row_view<T> k, row_view<T> v, bool attends,
-             row_view<T> o) const noexcept {
+  // How many of the next `left` tokens can be taken at once: none of them makes an entry leave.
+  index_t together(const context& ctx, const state& s, index_t left) const {
+    if (!attends_together<Policy, Store> || ctx.preparing) return 1;
+    return cache_.grows() ? left : std::clamp<index_t>(config_.capacity - s.size, 1, left);
+  }
+  // O: the answers of the last tokens. No token but the last may make an entry leave, or be asked what it
+  // attended to.
+  void tokens(context& ctx, state& s, mat_view<T> Q, mat_view<T> K, mat_view<T> V,
+              mat_view<T> O) const noexcept {
     context::frame scratch(ctx);
-    if (!by_rank()) turn(ctx, s.newest + 1, k);
-    cache_.append(s, with_channel(scratch, k, T(0)).data(), v.data());
-    cache_.template observe<evict::queries::plain>(s, q);
-    const index_t here = by_rank() ? s.size - 1 : s.newest;
+    const index_t unread = Q.rows() - O.rows();
+    index_t here = 0;
+    for (index_t t = 0; t < Q.rows(); ++t) {
+      if (t > 0) cache_.remember(s, {});
+      here = append(ctx, s, Q[t], K[t], V[t], t >= unread);
+    }
     const auto P = cache_.attention_room(ctx, scratch, s);
-    if (attends || evict::queries_of<Policy>() == evict::queries::turned) turn(ctx, here, q);
-    cache_.template observe<evict::queries::turned>(s, q);
-    if (attends) attend(ctx, s, here, q, o, P);
+    if (O.rows() > 0) attend(ctx, s, here, Q.range(unread, Q.rows()), O, P);
     cache_.remember(s, P);
     cache_.settle(ctx, s, rope_);
   }
-  // Every head of a row with the channel that merging adds, if it does.
-  row_view<T> with_channel(context::frame& scratch, row_view<T> row, T last) const noexcept {
-    if (!counted()) return row;
-    const index_t d = config_.head_dim, heads = row.size() / d;
-    const auto wide = scratch.template row<T>(row.size() + heads);
-    for (index_t h = 0; h < heads; ++h) {
-      std::copy_n(row.data() + h * d, d, wide.data() + h * (d + 1));
-      wide[h * (d + 1) + d] = last;
-    }
-    return wide;
+  // Stores a token, turns its query if it attends; the position (or place) from which it does.
+  index_t append(context& ctx, state& s, row_view<T> q, row_view<T> k, row_view<T> v,
+                 bool attends) const noexcept {
+    context::frame scratch(ctx);
+    if (!by_rank()) turn(ctx, s.newest + 1, k);
+    cache_.append(s, with_channel(scratch, mat_view<T>(k), T(0)).data(), v.data());
+    cache_.template observe<evict::queries::plain>(s, q);
+    const index_t here = by_rank() ? s.size - 1 : s.newest;
+    if (attends || evict::queries_of<Policy>() == evict::queries::turned) turn(ctx, here, q);
+    cache_.template observe<evict::queries::turned>(s, q);
+    return here;
   }
-  // All query heads over their lists, from position (or place) `here`; P [heads, size] receives the attention
-  // if it has rows.
-  void attend(context& ctx, const state& s, index_t here, row_view<T> q, row_view<T> o,
+  // Every head of every row with the channel that merging adds, if it does.
+  mat_view<T> with_channel(context::frame& scratch, mat_view<T> X, T last) const noexcept {
+    return counted() ? widened_heads(scratch, X, config_.head_dim, last) : X;
+  }
+  // Rows of Q are of consecutive tokens, the last one at position (or place) `here`.
+  void attend(context& ctx, const state& s, index_t here, mat_view<T> Q, mat_view<T> O,
               mat_view<T> P) const noexcept {
     context::frame scratch(ctx);
     const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim));
-    const mat_view<const T> Q(with_channel(scratch, q, static_cast<T>(1 / scale)).data(), config_.heads,
-                              cache_.shape().d_key);
-    const mat_view<T> O(o.data(), config_.heads, config_.head_dim);
-    const auto stored = [&](index_t list) { return s.store.rows(cache_.shape(), list, s.size); };
-    distance_bias bias{slopes_.view(), cache_.positions(s), here};
-    if constexpr (Policy::bounded) {
-      turned_rows<T> turns;
-      if (by_rank()) turns = {&rope_, ranks_.view(), bias.positions = cache_.ranks(ctx, scratch, s)};
-      attend_lists<Backend, T>(
-          ctx, config_.kv_heads, [&](index_t list) { return turned_entries{stored(list), turns, list}; },
-          scale, Q, O, P, bias);
-    } else {
-      attend_lists<Backend, T>(ctx, config_.kv_heads, stored, scale, Q, O, P, bias);
-    }
+    attend_cache<Backend, T>(ctx, cache_, s, by_rank() ? &rope_ : nullptr, ranks_.view(), scale,
+                             config_.heads, with_channel(scratch, Q, static_cast<T>(1 / scale)), O, P,
+                             {slopes_.view(), {}, here});
   }
 
   config config_;

@@ -24,6 +24,15 @@ concept KvEntries = requires(const E& e, index_t i, float* x, double* y) {
   { E::template in_place<float> } -> std::convertible_to<bool>;
 };
 
+// Entries whose rows lie somewhere as they were stored: what a kernel may decode on its way and ask for
+// ahead, unless as_stored(), where there is such a function, says that they are more than decoded.
+template <class E>
+concept StoredEntries = KvEntries<E> && requires(const E& e, index_t i) {
+  { E::type } -> std::convertible_to<dtype>;
+  { e.key(i) } -> std::same_as<const std::byte*>;
+  { e.value(i) } -> std::same_as<const std::byte*>;
+};
+
 // Rows stored as D. A type that is T already is read where it stands.
 template <dtype D>
 struct stored_row {
@@ -49,6 +58,7 @@ struct stored_row {
 // whole blocks.
 template <dtype D>
 struct kv_rows {
+  static constexpr dtype type = D;
   template <class T>
   static constexpr bool in_place = stored_row<D>::template in_place<T>;
 
@@ -69,14 +79,6 @@ struct kv_rows {
   const T* value_row(index_t i, T* scratch) const noexcept {
     return stored_row<D>::template decoded<Arch>(value(i), d_value, scratch);
   }
-  // Rows of one list may lie a page apart, where no hardware prefetcher follows. Inlined by force: gcc drops
-  // calls of functions that only prefetch.
-  [[gnu::always_inline]] void prefetch_key(index_t i) const noexcept {
-    for (index_t b = 0; b < row_bytes(D, padded(d_key)); b += 64) __builtin_prefetch(key(i) + b, 0, 2);
-  }
-  [[gnu::always_inline]] void prefetch_value(index_t i) const noexcept {
-    for (index_t b = 0; b < row_bytes(D, padded(d_value)); b += 64) __builtin_prefetch(value(i) + b, 0, 2);
-  }
 };
 
 // Linear biases by distance: slope_h (p_i - p) is added to the score of query head h and entry i, where p_i
@@ -94,8 +96,16 @@ struct distance_bias {
     return {slopes.size() > 0 ? slopes.sub(list * G, G) : slopes,
             positions.rows() > 0 ? positions.range(table, table + 1) : positions, position};
   }
+  // That of a query at another position.
+  distance_bias at(index_t other) const { return {slopes, positions, other}; }
   double operator()(index_t g, index_t i) const {
     return slopes[g] * static_cast<double>((positions.rows() > 0 ? positions[0][i] : i) - position);
+  }
+  // To the scores of query head g and the entries from `from` on.
+  template <class T>
+  void add(index_t g, index_t from, row_view<T> scores) const {
+    if (slopes.size() == 0) return;
+    for (index_t i = 0; i < scores.size(); ++i) scores[i] += static_cast<T>((*this)(g, from + i));
   }
 };
 // The slope of head h of `heads`: 2^(-8 (h + 1) / heads) for a power of two; of others the last heads take
@@ -112,6 +122,10 @@ inline double alibi_slope(index_t h, index_t heads) {
 // run: over all entries. No entries: O = 0. Row-stable: a query's answer does not depend on the other
 // queries.
 // part: the partial of the entries [from, to); S receives their scores if it has rows.
+// extend: adds those entries, at most `block` of them, to a partial; `next` are read after them.
+// extend_rows, if shares_rows: the same for rows of queries, G of each position, of which the first position
+// sees `seen` entries and has the bias's position, every later one an entry more; for [from, to) of any
+// length.
 // finish: a partial over all entries to answers, in place: o / l; P holds scores and receives p if it has
 // rows.
 // Accumulation in T.
@@ -163,6 +177,18 @@ struct kernel<attention, reference> {
       for (index_t c = 0; c < kv.d_value; ++c) p.sum[g][c] = static_cast<U>(o[c]);
     }
   }
+  static constexpr index_t block = std::numeric_limits<index_t>::max();
+  static constexpr bool shares_rows = false;
+  template <class T, KvEntries E, class U>
+  static void extend(context& ctx, const E& kv, index_t from, index_t to, double scale, mat_view<const T> Q,
+                     const distance_bias& bias, const partial<U>& p, mat_view<U> S, const E&, index_t,
+                     index_t) noexcept {
+    context::frame scratch(ctx);
+    const index_t G = Q.rows();
+    const partial<U> more{scratch.row<U>(G), scratch.row<U>(G), scratch.mat<U>(G, kv.d_value)};
+    part(ctx, kv, from, to, scale, Q, bias, more, S);
+    merge(p, more);
+  }
   template <class T>
   static void finish(const partial<T>& p, mat_view<T> P) noexcept {
     for (index_t g = 0; g < p.sum.rows(); ++g) {
@@ -173,56 +199,5 @@ struct kernel<attention, reference> {
     }
   }
 };
-
-// ---- many lists, long lists
-// ----------------------------------------------------------------------------------------
-
-// Long lists are read in parts, whose number depends on the length alone: the bits do not depend on the
-// threads.
-inline constexpr index_t most_attention_parts = 16;
-inline index_t attention_parts(index_t size) {
-  return std::clamp<index_t>(size / 1024, 1, most_attention_parts);
-}
-
-// All heads over their lists, query head h over list h lists / heads: Q [heads, d_key], O [heads, d_value],
-// P [heads, size] or no rows. entries_of(list) gives the entries of a list; all lists have the same number.
-template <class Backend, class T, class EntriesOf>
-void attend_lists(context& ctx, index_t lists, EntriesOf&& entries_of, double scale, mat_view<const T> Q,
-                  mat_view<T> O, mat_view<T> P, const distance_bias& bias = {}) noexcept {
-  using op = kernel<attention, Backend>;
-  context::frame scratch(ctx);
-  const index_t heads = Q.rows(), G = heads / lists, size = entries_of(index_t{0}).size;
-  // Scratch for every length is taken before the first token.
-  const index_t parts = ctx.preparing ? most_attention_parts : attention_parts(size);
-  const index_t length = ((size + parts - 1) / parts + 63) / 64 * 64;
-  const auto highest = scratch.mat<T>(parts, heads), total = scratch.mat<T>(parts, heads);
-  const auto sums = scratch.mat<T>((parts - 1) * heads, O.cols());
-  const auto partial_of = [&](index_t list, index_t k) -> partial<T> {
-    const auto sum = k == 0 ? O : sums.range((k - 1) * heads, k * heads);
-    return {highest[k].sub(list * G, G), total[k].sub(list * G, G), sum.range(list * G, list * G + G)};
-  };
-  const auto of_list = [&](mat_view<T> M, index_t list) {
-    return M.rows() > 0 ? M.range(list * G, list * G + G) : M;
-  };
-  const auto one = [&](index_t job, context& worker) {
-    const index_t list = job / parts, k = job % parts, from = std::min(k * length, size);
-    op::part(worker, entries_of(list), from, std::min(from + length, size), scale,
-             Q.range(list * G, list * G + G), bias.of_list(list, G), partial_of(list, k), of_list(P, list));
-  };
-  const auto joined = [&](index_t list, context&) {
-    for (index_t k = 1; k < parts; ++k) merge(partial_of(list, 0), partial_of(list, k));
-    const auto p = of_list(P, list);
-    op::finish(partial_of(list, 0), mat_view<T>(p.data(), p.rows(), size, p.stride()));
-  };
-  // Below this much work, waking a thread costs more than it saves; the numbers are the same either way.
-  constexpr index_t worth_a_thread = 1 << 17;
-  if (ctx.preparing || size * heads * Q.cols() >= worth_a_thread) {
-    ctx.parallel_for(lists * parts, one);
-    ctx.parallel_for(lists, joined);
-  } else {
-    for (index_t job = 0; job < lists * parts; ++job) one(job, ctx);
-    for (index_t list = 0; list < lists; ++list) joined(list, ctx);
-  }
-}
 
 }  // namespace mneme::inline MNEME_ABI

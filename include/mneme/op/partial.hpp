@@ -3,6 +3,7 @@
 // segment.
 #pragma once
 #include "../core/view.hpp"
+#include "../math/simd.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -42,8 +43,8 @@ void merge(const partial<T>& a, const partial<T>& b) noexcept {
     const T m = std::max(a.highest[g], b.highest[g]);
     const T keep = std::exp(a.highest[g] - m), add = std::exp(b.highest[g] - m);
     a.highest[g] = m;
-    a.total[g] = keep * a.total[g] + add * b.total[g];
-    for (index_t c = 0; c < a.sum.cols(); ++c) a.sum[g][c] = keep * a.sum[g][c] + add * b.sum[g][c];
+    a.total[g] = simd::fma(add, b.total[g], keep * a.total[g]);
+    for (index_t c = 0; c < a.sum.cols(); ++c) a.sum[g][c] = simd::fma(add, b.sum[g][c], keep * a.sum[g][c]);
   }
 }
 

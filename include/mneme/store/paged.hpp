@@ -9,6 +9,7 @@ namespace mneme::inline MNEME_ABI::store {
 // Entries of one list, `page` slots after each other in pages that lie anywhere.
 template <dtype D, index_t Page>
 struct paged_rows {
+  static constexpr dtype type = D;
   template <class T>
   static constexpr bool in_place = stored_row<D>::template in_place<T>;
 
@@ -19,15 +20,17 @@ struct paged_rows {
   index_t size;
 
   index_t width() const { return stored_row<D>::padded(std::max(d_key, d_value)); }
+  const std::byte* key(index_t i) const { return table[i / Page]->bytes() + keys + i % Page * key_stride; }
+  const std::byte* value(index_t i) const {
+    return table[i / Page]->bytes() + values + i % Page * value_stride;
+  }
   template <class Arch, class T>
   const T* key_row(index_t i, T* scratch) const noexcept {
-    return stored_row<D>::template decoded<Arch>(table[i / Page]->bytes() + keys + i % Page * key_stride,
-                                                 d_key, scratch);
+    return stored_row<D>::template decoded<Arch>(key(i), d_key, scratch);
   }
   template <class Arch, class T>
   const T* value_row(index_t i, T* scratch) const noexcept {
-    return stored_row<D>::template decoded<Arch>(table[i / Page]->bytes() + values + i % Page * value_stride,
-                                                 d_value, scratch);
+    return stored_row<D>::template decoded<Arch>(value(i), d_value, scratch);
   }
 };
 

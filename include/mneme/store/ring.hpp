@@ -25,6 +25,7 @@ struct ring_order {
 // Entries of one list in that order.
 template <dtype D>
 struct ring_rows {
+  static constexpr dtype type = D;
   template <class T>
   static constexpr bool in_place = stored_row<D>::template in_place<T>;
 
@@ -33,6 +34,8 @@ struct ring_rows {
   index_t d_key, d_value, size;
 
   index_t width() const { return places.width(); }
+  const std::byte* key(index_t i) const { return places.key(order.place(i)); }
+  const std::byte* value(index_t i) const { return places.value(order.place(i)); }
   template <class Arch, class T>
   const T* key_row(index_t i, T* scratch) const noexcept {
     return places.template key_row<Arch>(order.place(i), scratch);

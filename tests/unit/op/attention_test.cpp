@@ -1,47 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <mneme/backend/cpu/attention.hpp>
-#include <mneme/math/encode.hpp>
 
 #include "attention_case.hpp"
+#include "attention_stored.hpp"
 #include "catch.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
 using attention_test::run_of;
+using attention_test::stored_entries;
 
 namespace {
-
-// Random entries in their stored form, slots further apart than they are long, NaN in between.
-template <dtype D>
-class stored_entries {
- public:
-  stored_entries(index_t size, index_t d_key, index_t d_value)
-      : d_key_(d_key), d_value_(d_value), size_(size) {
-    keys_ = stored(random_rows<float>(size, d_key, 0, 11), key_stride_);
-    values_ = stored(random_rows<float>(size, d_value, 0, 12), value_stride_);
-  }
-  kv_rows<D> first(index_t n) const {
-    return {keys_.data() + shift, values_.data() + shift, key_stride_, value_stride_, d_key_, d_value_, n};
-  }
-  kv_rows<D> all() const { return first(size_); }
-
- private:
-  static constexpr index_t shift = info(D).block == 1 ? info(D).block_bytes : 1;  // misaligned for packs
-
-  static std::vector<std::byte> stored(const matrix<float>& rows, index_t& stride) {
-    const index_t padded = kv_rows<D>::padded(rows.cols());
-    stride = row_bytes(D, padded) + 3 * info(D).block_bytes;
-    std::vector<std::byte> bytes(static_cast<std::size_t>(rows.rows() * stride + shift), std::byte{0xff});
-    for (index_t r = 0; r < rows.rows(); ++r) {
-      std::vector<float> row(static_cast<std::size_t>(padded));
-      std::copy(rows.view()[r].begin(), rows.view()[r].end(), row.begin());
-      encode_row(D, row.data(), padded, bytes.data() + shift + r * stride);
-    }
-    return bytes;
-  }
-  index_t d_key_, d_value_, size_, key_stride_ = 0, value_stride_ = 0;
-  std::vector<std::byte> keys_, values_;
-};
 
 template <dtype D, class T, class Backend>
 constexpr run_of<T, kv_rows<D>> kernel_on = &kernel<attention, Backend>::run;
@@ -125,7 +94,8 @@ void check_shapes(const auto& kernels) {
   };
   for (const auto& [size, G, d_key, d_value] :
        {shape{0, 3, 5, 7}, shape{1, 1, 1, 1}, shape{2, 2, 33, 8}, shape{7, 3, 8, 19}, shape{63, 4, 64, 64},
-        shape{64, 5, 17, 3}, shape{65, 6, 16, 65}, shape{130, 7, 1, 20}, shape{193, 9, 24, 130}})
+        shape{64, 5, 17, 3}, shape{65, 6, 16, 65}, shape{70, 7, 96, 32}, shape{130, 7, 1, 20},
+        shape{193, 9, 24, 130}})
     agrees_with_reference<D, T>(stored_entries<D>(size, d_key, d_value),
                                 1 / std::sqrt(static_cast<double>(d_key)), queries<T>(G, d_key), kernels);
 }
@@ -142,6 +112,7 @@ TEST_CASE("attention agrees with its reference", "[L16][attention]") {
   using native_alone = std::tuple<simd::native>;
   check_shapes<dtype::bf16, float>(kernels_on<dtype::bf16, float, native_alone>());
   check_shapes<dtype::f16, float>(kernels_on<dtype::f16, float, native_alone>());
+  check_shapes<dtype::q4_0, float>(kernels_on<dtype::q4_0, float, native_alone>());
   check_shapes<dtype::f32, double>(kernels_on<dtype::f32, double>());
   check_shapes<dtype::f64, double>(kernels_on<dtype::f64, double>());
 }

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // attention on packs: one pass over the entries in blocks, running maximum and sum.
 #pragma once
-#include "../../math/vector.hpp"
-#include "../../op/attention.hpp"
+#include "../../op/attention_lists.hpp"
 #include "../dispatch.hpp"
+#include "attention_tile.hpp"
 
 #include <algorithm>
 
 namespace mneme::inline MNEME_ABI {
 
-// Entries are taken in blocks of `block`; each row is decoded once for all query heads of the group. Scratch
-// does not grow with the number of entries, so that a step of an unbounded cache allocates nothing. Block
-// limits depend on the slot alone: a query's sums are formed in the same order whatever else is asked.
+// Each row is decoded once for every four query heads of the group, in registers where they hold a group of
+// channels, else to scratch; several positions share a row in scratch. Scratch does not grow with the number
+// of entries, so that a step of an unbounded cache allocates nothing. Block limits depend on the slot alone:
+// a query's sums are formed in the same order whatever else is asked.
 template <class Arch>
 struct kernel<attention, cpu<Arch>> {
-  static constexpr index_t block = 64;
+ private:
+  using tile = detail::attention_tile<Arch>;
+
+ public:
+  static constexpr index_t block = tile::block;
+  static constexpr bool shares_rows = true;
 
   template <class T, KvEntries E>
   static void run(context& ctx, const E& kv, double scale, mat_view<const T> Q, mat_view<T> O, mat_view<T> P,
@@ -24,34 +30,82 @@ struct kernel<attention, cpu<Arch>> {
   template <class T, KvEntries E>
   static void part(context& ctx, const E& kv, index_t from, index_t to, double scale, mat_view<const T> Q,
                    const distance_bias& bias, const partial<T>& p, mat_view<T> S) noexcept {
-    context::frame scratch(ctx);
-    const index_t G = Q.rows();
-    const auto decoded = scratch.mat<T>(E::template in_place<T> ? 0 : block, kv.width());
-    const auto scores = scratch.mat<T>(G, block);
-    const auto room = [&](index_t i) { return E::template in_place<T> ? nullptr : decoded[i].data(); };
     clear(p);
-    for (; from < to; from += block) {
-      const index_t n = std::min(block, to - from);
-      const T* keys[block];
-      for (index_t i = 0; i < n; ++i) {
-        if constexpr (asks_ahead<E>) kv.prefetch_value(from + i);
-        keys[i] = kv.template key_row<Arch>(from + i, room(i));
+    for (index_t at = from, end; at < to; at = end) {
+      end = std::min(at + block, to);
+      extend(ctx, kv, at, end, scale, Q, bias, p, S, kv, end, to);
+    }
+  }
+  template <class T, KvEntries E>
+  static void extend(context& ctx, const E& kv, index_t from, index_t to, double scale, mat_view<const T> Q,
+                     const distance_bias& bias, const partial<T>& p, mat_view<T> S, const E& next,
+                     index_t next_from, index_t next_to) noexcept {
+    rows_of_block rows{from, to - from, kv.d_key};
+    if constexpr (StoredEntries<E>) {
+      rows.next = std::min(next_to - next_from, block);
+      rows.next_bytes = bytes<E>(kv.d_key);
+      for (index_t i = 0; i < rows.next; ++i) rows.asked[i] = next.key(next_from + i);
+    }
+    if constexpr (may_read_stored<T, E>())
+      if (reads_stored<T>(kv)) {
+        using stored =
+            std::conditional_t<E::type == dtype_of<T>, detail::plain_rows<T>, detail::coded_rows<E::type>>;
+        rows.value_bytes = bytes<E>(kv.d_value);
+        for (index_t i = 0; i < rows.n; ++i) rows.keys[i] = kv.key(from + i);
+        for (index_t i = 0; i < rows.n; ++i) rows.values[i] = kv.value(from + i);
+        return add<stored, T>(ctx, rows, scale, Q, bias, p, S);
       }
-      in_fours(
-          G, [&]<int N>(index_t g) { score<N, T>(Q, g, keys, n, kv.d_key, static_cast<T>(scale), scores); });
-      if (bias.slopes.size() > 0)
-        for (index_t g = 0; g < G; ++g)
-          for (index_t i = 0; i < n; ++i) scores[g][i] += static_cast<T>(bias(g, from + i));
-      if (S.rows() > 0)
-        for (index_t g = 0; g < G; ++g) std::copy_n(scores[g].data(), n, S[g].data() + from);
-      for (index_t g = 0; g < G; ++g) soften(scores[g].sub(0, n), p.sum[g], p.highest[g], p.total[g]);
-      const T* values[block];
-      for (index_t i = 0; i < n; ++i) {
-        if constexpr (asks_ahead<E>)
-          if (from + block + i < to) kv.prefetch_key(from + block + i);
-        values[i] = kv.template value_row<Arch>(from + i, room(i));
+    if constexpr (!(StoredEntries<E> && E::template in_place<T>)) {
+      context::frame scratch(ctx);
+      const auto keys = scratch.mat<T>(block, kv.width()), values = scratch.mat<T>(block, kv.width());
+      for (index_t i = 0; i < rows.n; ++i) {
+        if constexpr (StoredEntries<E>) detail::ask_for(kv.value(from + i), bytes<E>(kv.d_value));
+        rows.keys[i] = kv.template key_row<Arch>(from + i, keys[i].data());
       }
-      in_fours(G, [&]<int N>(index_t g) { collect<N, T>(scores, g, values, n, p.sum); });
+      for (index_t i = 0; i < rows.n; ++i)
+        rows.values[i] = kv.template value_row<Arch>(from + i, values[i].data());
+      add<detail::plain_rows<T>, T>(ctx, rows, scale, Q, bias, p, S);
+    }
+  }
+  // Rows of T, read one block at a time.
+  template <class T, KvEntries E>
+  static list_rows<T> rows(const E& kv) noexcept {
+    return {&kv, kv.d_key, kv.d_value, kv.width(), &read<T, E>};
+  }
+  template <class T>
+  static void extend_rows(context& ctx, const list_rows<T>& kv, index_t from, index_t to, double scale,
+                          mat_view<const T> Q, index_t G, index_t seen, const distance_bias& bias,
+                          const partial<T>& p) noexcept {
+    using plain = detail::plain_rows<T>;
+    context::frame scratch(ctx);
+    const index_t R = Q.rows();
+    const auto rows = scratch.mat<T>(block, kv.width), scores = scratch.mat<T>(R, block);
+    const void* at[block];
+    for (index_t i = 0; i < block; ++i) at[i] = rows[i].data();
+    detail::rows_ahead none;
+    for (index_t first = from; first < to; first += block) {
+      const index_t n = std::min(block, to - first);
+      const auto visible = [&](index_t r) { return std::clamp<index_t>(seen + r / G - first, 0, n); };
+      kv.read(kv.entries, false, first, n, rows);
+      std::fill(at + n, at + block, at[n - 1]);
+      tile::in_fours(R, [&]<int N>(index_t r) {
+        if (const index_t m = visible(r + N - 1); m > 0)
+          tile::template score<N, plain, T>(Q, r, at, m, kv.d_key, static_cast<T>(scale), scores, none);
+      });
+      for (index_t r = 0; r < R; ++r)
+        if (const auto s = scores[r].sub(0, visible(r)); s.size() > 0) {
+          bias.at(bias.position + r / G).add(r % G, first, s);
+          tile::soften(s, p.sum[r], p.highest[r], p.total[r]);
+        }
+      kv.read(kv.entries, true, first, n, rows);
+      tile::in_fours(R, [&]<int N>(index_t r) {
+        const index_t all = visible(r);
+        if (all > 0) tile::template collect<N, plain, T>(scores, r, at, all, p.sum, none);
+        for (index_t j = r + 1; j < r + N; ++j)  // what later rows see beyond it
+          if (const index_t m = visible(j); m > all)
+            tile::template collect<1, plain, T>(mat_view<T>(scores.data() + all, R, block - all, block), j,
+                                                at + all, m - all, p.sum, none);
+      });
     }
   }
   template <class T>
@@ -68,93 +122,71 @@ struct kernel<attention, cpu<Arch>> {
   }
 
  private:
-  template <class T>
-  using pack = simd::pack<T, Arch>;
   template <class E>
-  static constexpr bool asks_ahead = requires(const E& kv) { kv.prefetch_key(0), kv.prefetch_value(0); };
-
-  // f.template operator()<N>(g) with N = 4, then 3, 2 or 1 for the rest.
-  template <class F>
-  static void in_fours(index_t G, F&& f) {
-    index_t g = 0;
-    for (; g + 4 <= G; g += 4) f.template operator()<4>(g);
-    if (G - g == 3) f.template operator()<3>(g);
-    if (G - g == 2) f.template operator()<2>(g);
-    if (G - g == 1) f.template operator()<1>(g);
+  static constexpr index_t bytes(index_t d) {
+    return row_bytes(E::type, stored_row<E::type>::padded(d));
   }
-  // scores[g .. g + N][i] = scale q_g . k_i
-  template <int N, class T>
-  static void score(mat_view<const T> Q, index_t g, const T* const* keys, index_t n, index_t d, T scale,
-                    mat_view<T> scores) noexcept {
-    index_t i = 0;
-    for (; i + 4 <= n; i += 4) products<N, 4>(Q, g, keys + i, d, scale, scores, i);
-    for (; i < n; ++i) products<N, 1>(Q, g, keys + i, d, scale, scores, i);
-  }
-  template <int N, int Keys, class T>
-  [[gnu::flatten]] static void products(mat_view<const T> Q, index_t g, const T* const* keys, index_t d,
-                                        T scale, mat_view<T> scores, index_t i) noexcept {
-    using V = pack<T>;
-    constexpr index_t width = simd::width<V>;
-    const index_t whole = d / width * width;
-    V sum[N][Keys];
-    unrolled<N>([&](index_t j) { unrolled<Keys>([&](index_t k) { sum[j][k] = V(T(0)); }); });
-    for (index_t c = 0; c < whole; c += width) {
-      V key[Keys];
-      unrolled<Keys>([&](index_t k) { key[k] = simd::load<V>(keys[k] + c); });
-      unrolled<N>([&](index_t j) {
-        const V q = simd::load<V>(Q[g + j].data() + c);
-        unrolled<Keys>([&](index_t k) { sum[j][k] = simd::fma(q, key[k], sum[j][k]); });
-      });
-    }
-    unrolled<N>([&](index_t j) {
-      T s[Keys];
-      if constexpr (Keys == 4)
-        simd::sums_of_four(sum[j], s);
-      else
-        s[0] = simd::sum(sum[j][0]);
-      for (index_t k = 0; k < Keys; ++k) {
-        for (index_t c = whole; c < d; ++c) s[k] = simd::fma(Q[g + j][c], keys[k][c], s[k]);
-        scores[g + j][i + k] = s[k] * scale;
-      }
-    });
-  }
-  // Scores to e^(s - m) under the new maximum m; what was summed before is scaled down to it.
+  // Whether the loops may read rows where they stand: as T, or as floats in whole groups of at most four
+  // packs (double, which is there to check, does without).
   template <class T>
-  static void soften(row_view<T> s, row_view<T> o, T& highest, T& total) noexcept {
-    const T m = max_of<Arch>(s.size(), s.data(), highest);
-    const T keep = exp(highest - m);
-    highest = m;
-    map_row<Arch>(s.size(), s.data(), s.data(), [m]<class V>(V x) { return exp(x - V(m)); });
-    total = simd::fma(total, keep, sum_of<Arch>(s.size(), s.data()));
-    if (keep != T(1))
-      map_row<Arch>(o.size(), o.data(), o.data(), [keep]<class V>(V x) { return x * V(keep); });
+  static constexpr bool decodes_in_registers =
+      std::is_same_v<T, float> && decode_group <= 4 * simd::width<simd::pack<T, Arch>>;
+  template <class T, class E>
+  static constexpr bool may_read_stored() {
+    if constexpr (StoredEntries<E>)
+      return E::type == dtype_of<T> || decodes_in_registers<T>;
+    else
+      return false;
   }
-  // O[g .. g + N] += sum_i scores[.][i] v_i, a few packs of channels at a time in registers.
-  template <int N, class T>
-  static void collect(mat_view<const T> scores, index_t g, const T* const* values, index_t n,
-                      mat_view<T> O) noexcept {
-    constexpr index_t width = simd::width<pack<T>>;
-    const index_t d = O.cols();
-    index_t c = 0;
-    for (; c + 4 * width <= d; c += 4 * width) columns<N, 4, pack<T>, T>(scores, g, values, n, O, c);
-    for (; c + width <= d; c += width) columns<N, 1, pack<T>, T>(scores, g, values, n, O, c);
-    for (; c < d; ++c) columns<N, 1, T, T>(scores, g, values, n, O, c);
+  template <class T, class E>
+  static bool reads_stored(const E& kv) noexcept {
+    if constexpr (requires { kv.as_stored(); })
+      if (!kv.as_stored()) return false;
+    return E::type == dtype_of<T> || (kv.d_key % decode_group == 0 && kv.d_value % decode_group == 0);
   }
-  template <int N, int W, class V, class T>
-  [[gnu::flatten]] static void columns(mat_view<const T> scores, index_t g, const T* const* values, index_t n,
-                                       mat_view<T> O, index_t c) noexcept {
-    V sum[N][W];
-    const auto at = [&](index_t j, index_t w) { return O[g + j].data() + c + w * simd::width<V>; };
-    unrolled<N>([&](index_t j) { unrolled<W>([&](index_t w) { sum[j][w] = simd::load<V>(at(j, w)); }); });
+  // list_rows::read.
+  template <class T, class E>
+  static void read(const void* entries, bool values, index_t from, index_t n, mat_view<T> to) noexcept {
+    const E& kv = *static_cast<const E*>(entries);
+    const index_t d = values ? kv.d_value : kv.d_key;
     for (index_t i = 0; i < n; ++i) {
-      V v[W];
-      unrolled<W>([&](index_t w) { v[w] = simd::load<V>(values[i] + c + w * simd::width<V>); });
-      unrolled<N>([&](index_t j) {
-        const V p(scores[g + j][i]);
-        unrolled<W>([&](index_t w) { sum[j][w] = simd::fma(p, v[w], sum[j][w]); });
-      });
+      if constexpr (StoredEntries<E>)
+        if (constexpr index_t ahead = 8; i + ahead < n)
+          detail::ask_for(values ? kv.value(from + i + ahead) : kv.key(from + i + ahead), bytes<E>(d));
+      T* const room = to[i].data();
+      const T* const row =
+          values ? kv.template value_row<Arch>(from + i, room) : kv.template key_row<Arch>(from + i, room);
+      if (row != room) std::copy_n(row, d, room);
     }
-    unrolled<N>([&](index_t j) { unrolled<W>([&](index_t w) { simd::store(at(j, w), sum[j][w]); }); });
+  }
+
+  struct rows_of_block {
+    index_t first, n, d_key;
+    index_t value_bytes = 0, next = 0, next_bytes = 0;  // to ask for: values if they are stored, next keys
+    const void *keys[block] = {}, *values[block] = {}, *asked[block] = {};
+  };
+  // Adds a block to p.
+  template <class Rows, class T>
+  static void add(context& ctx, rows_of_block& b, double scale, mat_view<const T> Q,
+                  const distance_bias& bias, const partial<T>& p, mat_view<T> S) noexcept {
+    context::frame scratch(ctx);
+    const index_t G = Q.rows(), n = b.n;
+    const auto scores = scratch.mat<T>(G, block);
+    std::fill(b.keys + n, b.keys + block, b.keys[n - 1]);  // tiles are whole
+    detail::rows_ahead values{b.values, b.value_bytes > 0 ? n : 0, b.value_bytes};
+    detail::rows_ahead keys{b.asked, b.next, b.next_bytes};
+    tile::in_fours(G, [&]<int N>(index_t g) {
+      tile::template score<N, Rows, T>(Q, g, b.keys, n, b.d_key, static_cast<T>(scale), scores, values);
+      values.rows = 0;
+    });
+    for (index_t g = 0; g < G; ++g) bias.add(g, b.first, scores[g].sub(0, n));
+    if (S.rows() > 0)
+      for (index_t g = 0; g < G; ++g) std::copy_n(scores[g].data(), n, S[g].data() + b.first);
+    for (index_t g = 0; g < G; ++g) tile::soften(scores[g].sub(0, n), p.sum[g], p.highest[g], p.total[g]);
+    tile::in_fours(G, [&]<int N>(index_t g) {
+      tile::template collect<N, Rows, T>(scores, g, b.values, n, p.sum, keys);
+      keys.rows = 0;
+    });
   }
 };
 

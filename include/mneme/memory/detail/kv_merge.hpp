@@ -68,4 +68,17 @@ void merge_entries(context& ctx, evict::merge how, index_t d, mat_view<T> keys, 
   }
 }
 
+// Every head of d channels of every row with one more channel.
+template <class T>
+mat_view<T> widened_heads(context::frame& scratch, mat_view<T> X, index_t d, T last) noexcept {
+  const index_t heads = X.cols() / d;
+  const auto wide = scratch.template mat<T>(X.rows(), X.cols() + heads);
+  for (index_t r = 0; r < X.rows(); ++r)
+    for (index_t h = 0; h < heads; ++h) {
+      std::copy_n(X[r].data() + h * d, d, wide[r].data() + h * (d + 1));
+      wide[r][h * (d + 1) + d] = last;
+    }
+  return wide;
+}
+
 }  // namespace mneme::inline MNEME_ABI

@@ -25,6 +25,12 @@ struct turned_rows {
 // The entries of a list with their keys turned to their place.
 template <class Rows, class T>
 struct turned_entries {
+  static constexpr auto type = [] {
+    if constexpr (StoredEntries<Rows>)
+      return Rows::type;
+    else
+      return nullptr;
+  }();
   template <class U>
   static constexpr bool in_place = false;
 
@@ -34,10 +40,21 @@ struct turned_entries {
   index_t d_key = stored.d_key, d_value = stored.d_value, size = stored.size;
 
   index_t width() const { return stored.width(); }
+  bool as_stored() const { return !how.turns || how.turns->pairs() == 0; }
+  const std::byte* key(index_t i) const
+    requires StoredEntries<Rows>
+  {
+    return stored.key(i);
+  }
+  const std::byte* value(index_t i) const
+    requires StoredEntries<Rows>
+  {
+    return stored.value(i);
+  }
   template <class Arch, class U>
   const U* key_row(index_t i, U* scratch) const noexcept {
     const U* key = stored.template key_row<Arch>(i, scratch);
-    if (!how.turns || how.turns->pairs() == 0) return key;
+    if (as_stored()) return key;
     if (key != scratch) std::copy_n(key, d_key, scratch);
     const index_t n = 2 * how.turns->pairs(),
                   rank = how.ranks.rows() > 0 ? how.ranks[how.ranks.rows() > 1 ? list : 0][i] : i;
