@@ -10,10 +10,11 @@ if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
       ERROR_QUIET
     )
     string(MD5 machine "${machine}")
-    # The sloppiness is what precompiled headers need.
+    # The sloppiness is what precompiled headers need. From nothing, CCACHE_DEPEND spares a run of the preprocessor per
+    # source: what it includes is read from the compiler's own list.
     set(CMAKE_CXX_COMPILER_LAUNCHER
         "${CMAKE_COMMAND}" -E env CCACHE_NAMESPACE=${machine} CCACHE_SLOPPINESS=pch_defines,time_macros
-        "${MNEME_CCACHE}"
+        CCACHE_DEPEND=1 "${MNEME_CCACHE}"
     )
   endif()
 endif()

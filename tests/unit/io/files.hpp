@@ -72,7 +72,7 @@ inline std::shared_ptr<const bytes> exact(const bytes& content) {
 template <class F>
 void for_every_damage(const bytes& good, F&& f) {
   for (std::size_t i = 0; i < good.size(); ++i)
-    for (const unsigned mask : {0x01u, 0x20u, 0x80u, 0xffu}) {
+    for (const unsigned mask : {0x01u, 0x20u, 0xffu}) {
       bytes bad = good;
       bad[i] ^= static_cast<std::byte>(mask);
       f(bad);
