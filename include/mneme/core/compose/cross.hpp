@@ -56,7 +56,7 @@ class cross_of {
 };
 
 template <Readable M>
-cross_of<M> cross(M m, state_t<M> past) {
+auto cross(M m, state_t<M> past) {  // deduced: clang then names the concept that is not met
   return cross_of<M>(std::move(m), std::move(past));
 }
 

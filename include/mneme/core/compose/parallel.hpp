@@ -147,9 +147,10 @@ class parallel_of {
   all parts_;
 };
 
-// parallel(a, b) sums, parallel<join::concat>(a, b) puts side by side.
+// parallel(a, b) sums, parallel<join::concat>(a, b) puts side by side. (The deduced type lets clang name the
+// concept that is not met.)
 template <join How = join::sum, Memory M, SameRows<M>... Ms>
-parallel_of<How, M, Ms...> parallel(M first, Ms... others) {
+auto parallel(M first, Ms... others) {
   return parallel_of<How, M, Ms...>(std::move(first), std::move(others)...);
 }
 
