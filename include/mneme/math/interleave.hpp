@@ -33,6 +33,16 @@ struct interleaved_group {
   static P minimum(const std::byte* group, index_t row) {
     return simd::load_f16<P>(group + 2 * (interleaved_rows + row));
   }
+  // A partial sum of numbers times inputs, scaled and added to `sum`; `inputs` is the sum of the inputs.
+  template <class P>
+  static P added(const std::byte* group, index_t row, P part, P sum, simd::element<P> inputs) {
+    if constexpr (!scaled)
+      return part;
+    else if constexpr (!has_minimum)
+      return simd::fma(scale<P>(group, row), part, sum);
+    else
+      return simd::fma(minimum<P>(group, row), P(inputs), simd::fma(scale<P>(group, row), part, sum));
+  }
   // A whole group is read in 16 pairs of columns, the two of one byte or neighbours: which, and their numbers
   // still to be scaled.
   static constexpr index_t first(index_t pair) { return nibbles ? pair : 2 * pair; }
@@ -75,6 +85,10 @@ struct interleaved_group {
   }
 };
 
+// The block that row n, a multiple of 64, begins.
+inline const std::byte* interleaved_block(const weight& w, index_t n) {
+  return w.interleaved() + n * row_bytes(w.type(), w.cols());
+}
 // Storage types that products in float32 read interleaved.
 constexpr bool interleaves(dtype d) { return d != dtype::f64; }
 

@@ -22,20 +22,23 @@ inline constexpr bool has_bf16_product =
 template <dtype D>
 class bf16_product {
   using group = interleaved_group<D>;
+  using P = simd::pack<float, xsimd::default_arch>;
   static constexpr index_t W = 16, packs = interleaved_rows / W;
   static constexpr index_t group_bytes = row_bytes(D, decode_group) * interleaved_rows;
 
  public:
   using pair = std::uint32_t;  // two columns of a row, the first in the low half
 
-  // A row in pairs, and the sums over its groups of 32 columns, which minima are multiplied with.
+  // Rows in pairs, and the sums over their groups of 32 columns, if minima are to be multiplied with them.
   struct rows {
     mat_view<pair> pairs;  // [R, K / 2 rounded up]
-    mat_view<float> sums;  // [R, K / 32]
+    mat_view<float> sums;  // [R, K / 32] or no columns
+    float sum(index_t r, index_t g) const { return group::has_minimum ? sums[r][g] : 0; }
   };
-  static rows rounded(context::frame& scratch, mat_view<const float> X) noexcept {
+  static rows prepared(context::frame& scratch, mat_view<const float> X) noexcept {
     const index_t K = X.cols(), whole = K / decode_group * decode_group;
-    const rows to{scratch.mat<pair>(X.rows(), (K + 1) / 2), scratch.mat<float>(X.rows(), K / decode_group)};
+    const rows to{scratch.mat<pair>(X.rows(), (K + 1) / 2),
+                  scratch.mat<float>(X.rows(), group::has_minimum ? K / decode_group : 0)};
     for (index_t r = 0; r < X.rows(); ++r) {
       const float* x = X[r].data();
       pair* p = to.pairs[r].data();
@@ -46,7 +49,7 @@ class bf16_product {
           *p = pair{a} | pair{b} << 16;
           sum += from_bf16(a) + from_bf16(b);
         }
-        to.sums[r][k / decode_group] = sum;
+        if constexpr (group::has_minimum) to.sums[r][k / decode_group] = sum;
       }
       for (index_t k = whole; k < K; k += 2)
         *p++ = pair{to_bf16(x[k])} | pair{to_bf16(k + 1 < K ? x[k + 1] : 0)} << 16;
@@ -56,7 +59,7 @@ class bf16_product {
   // y[n .. n + 64] of one row.
   static void one_row(const weight& w, const rows& x, float* y, index_t n) noexcept {
     const index_t K = w.cols(), groups = K / decode_group;
-    const std::byte* p = w.interleaved() + n * row_bytes(D, K);
+    const std::byte* p = interleaved_block(w, n);
     const pair* in = x.pairs[0].data();
     __m512 sum[packs];
     unrolled<packs>([&](index_t i) { sum[i] = _mm512_setzero_ps(); });
@@ -67,7 +70,8 @@ class bf16_product {
         group::prefetch(p + 2 * group_bytes, j);
         unrolled<packs>([&](index_t i) { part[i] = multiplied(columns(p, j, i * W), *in, part[i]); });
       }
-      unrolled<packs>([&](index_t i) { sum[i] = scaled(p, i * W, part[i], sum[i], x.sums[0][g]); });
+      unrolled<packs>(
+          [&](index_t i) { sum[i] = group::template added<P>(p, i * W, part[i], sum[i], x.sum(0, g)); });
     }
     for (index_t j = 0; j < K % decode_group; j += 2, ++in)
       unrolled<packs>(
@@ -93,15 +97,6 @@ class bf16_product {
   static __m512 multiplied(__m512i weights, pair in, __m512 sum) noexcept {
     return _mm512_dpbf16_ps(sum, (__m512bh)weights, (__m512bh)_mm512_set1_epi32(static_cast<int>(in)));
   }
-  static __m512 scaled(const std::byte* p, index_t row, __m512 part, __m512 sum, float of_group) noexcept {
-    using P = simd::pack<float, xsimd::default_arch>;
-    if constexpr (!group::scaled) return part;
-    const __m512 product = _mm512_fmadd_ps(group::template scale<P>(p, row), part, sum);
-    if constexpr (!group::has_minimum)
-      return product;
-    else
-      return _mm512_fmadd_ps(group::template minimum<P>(p, row), _mm512_set1_ps(of_group), product);
-  }
   // Pair j of a group as 16 rows of two bfloat16.
   static __m512i columns(const std::byte* p, index_t j, index_t row) noexcept {
     if constexpr (group::nibbles) {
@@ -122,7 +117,7 @@ class bf16_product {
   }
   // A column of a type that does not pack two into a byte, as float32: its lower halves are 0.
   static __m512i upper(const std::byte* p, index_t j, index_t row) noexcept {
-    return _mm512_castps_si512(group::template column<simd::pack<float, xsimd::default_arch>>(p, j, row));
+    return _mm512_castps_si512(group::template column<P>(p, j, row));
   }
   static __m512i numbers() noexcept {
     std::uint16_t table[32];
@@ -131,7 +126,7 @@ class bf16_product {
   }
   static void decode(const weight& w, index_t n, index_t row, mat_view<pair> panel) noexcept {
     const index_t K = w.cols(), groups = K / decode_group;
-    const std::byte* p = w.interleaved() + n * row_bytes(D, K);
+    const std::byte* p = interleaved_block(w, n);
     pair* out = panel[0].data();
     const auto put = [&](__m512i words) { _mm512_storeu_si512(out, words), out += W; };
     for (index_t g = 0; g < groups; ++g, p += group_bytes)
@@ -146,7 +141,7 @@ class bf16_product {
                    index_t n, index_t row) noexcept {
     constexpr index_t V = strip / W;
     const index_t K = weights.cols(), groups = K / decode_group;
-    const std::byte* p = weights.interleaved() + n * row_bytes(D, K);
+    const std::byte* p = interleaved_block(weights, n);
     const pair *w = panel[0].data(), *in[R];
     for (index_t i = 0; i < R; ++i) in[i] = x.pairs[r + i].data();
     __m512 sum[R][V];
@@ -167,8 +162,9 @@ class bf16_product {
       });
       for (index_t j = 0; j < decode_group / 2; ++j, ++k) add(part, k);
       unrolled<V>([&](index_t v) {
-        unrolled<R>(
-            [&](index_t i) { sum[i][v] = scaled(p, row + v * W, part[i][v], sum[i][v], x.sums[r + i][g]); });
+        unrolled<R>([&](index_t i) {
+          sum[i][v] = group::template added<P>(p, row + v * W, part[i][v], sum[i][v], x.sum(r + i, g));
+        });
       });
     }
     for (; k < x.pairs.cols(); ++k) add(sum, k);

@@ -24,22 +24,29 @@ class interleaved_product {
   static constexpr index_t group_bytes = row_bytes(D, decode_group) * interleaved_rows;
 
  public:
-  // Sums over groups of 32 columns, which minima are multiplied with. sums [X.rows, K / 32].
-  static index_t sums_per_row(index_t K) { return group::has_minimum ? K / decode_group : 0; }
-  static void sum_groups(mat_view<const T> X, mat_view<T> sums) noexcept {
+  // Rows, and the sums over their groups of 32 columns, if minima are to be multiplied with them.
+  struct rows {
+    mat_view<const T> X;
+    mat_view<T> sums;  // [R, K / 32] or no columns
+    T sum(index_t r, index_t g) const { return group::has_minimum ? sums[r][g] : T(0); }
+  };
+  static rows prepared(context::frame& scratch, mat_view<const T> X) noexcept {
+    const rows in{X, scratch.mat<T>(X.rows(), group::has_minimum ? X.cols() / decode_group : 0)};
     for (index_t r = 0; r < X.rows(); ++r)
-      for (index_t g = 0; g < sums.cols(); ++g) {
+      for (index_t g = 0; g < in.sums.cols(); ++g) {
         P sum = simd::load<P>(X[r].data() + g * decode_group);
         for (index_t i = W; i < decode_group; i += W)
           sum = sum + simd::load<P>(X[r].data() + g * decode_group + i);
-        sums[r][g] = simd::sum(sum);
+        in.sums[r][g] = simd::sum(sum);
       }
+    return in;
   }
-  // y[n .. n + 64] of one row, n a multiple of 64; `sums` are its own.
-  [[gnu::flatten]] static void one_row(const weight& w, const T* x, const T* sums, T* y, index_t n) noexcept {
+  // y[n .. n + 64] of one row, n a multiple of 64.
+  [[gnu::flatten]] static void one_row(const weight& w, const rows& in, T* y, index_t n) noexcept {
     constexpr index_t N = interleaved_rows / W, M = std::min<index_t>(N, 4);  // packs; so many in registers
     const index_t K = w.cols(), groups = K / decode_group;
-    const std::byte* p = block_of(w, n);
+    const std::byte* p = interleaved_block(w, n);
+    const T* x = in.X[0].data();
     P sum[N];
     for (index_t i = 0; i < N; ++i) sum[i] = P(T(0));
     for (index_t g = 0; g < groups; ++g, p += group_bytes, x += decode_group)
@@ -55,9 +62,8 @@ class interleaved_product {
             part[m] = simd::fma(b, second, simd::fma(a, first, part[m]));
           });
         }
-        unrolled<M>([&](index_t m) {
-          sum[i + m] = scaled(p, (i + m) * W, part[m], sum[i + m], group::has_minimum ? sums[g] : 0);
-        });
+        unrolled<M>(
+            [&](index_t m) { sum[i + m] = group::added(p, (i + m) * W, part[m], sum[i + m], in.sum(0, g)); });
       }
     if constexpr (!group::scaled)
       for (index_t j = 0; j < K % decode_group; ++j)
@@ -66,39 +72,25 @@ class interleaved_product {
     for (index_t i = 0; i < N; ++i) simd::store(y + n + i * W, sum[i]);
   }
   // Y[.., n .. n + 64] of all rows.
-  static void many_rows(context& ctx, const weight& w, mat_view<const T> X, mat_view<const T> sums,
-                        mat_view<T> Y, index_t n) noexcept {
+  static void many_rows(context& ctx, const weight& w, const rows& in, mat_view<T> Y, index_t n) noexcept {
     constexpr index_t R = W >= 16 ? 6 : 3;  // 2 x 2 R sums and 2 packs of weights in registers
     context::frame scratch(ctx);
     const auto panel = scratch.mat<T>(w.cols(), strip);
     for (index_t row = 0; row < interleaved_rows; row += strip) {
       decode(w, n, row, panel);
       index_t r = 0;
-      for (; r + R <= X.rows(); r += R) tile<R>(panel, w, X, sums, Y, r, n, row);
-      for (; r < X.rows(); ++r) tile<1>(panel, w, X, sums, Y, r, n, row);
+      for (; r + R <= Y.rows(); r += R) tile<R>(panel, w, in, Y, r, n, row);
+      for (; r < Y.rows(); ++r) tile<1>(panel, w, in, Y, r, n, row);
     }
   }
 
  private:
   static constexpr index_t packs = 2, strip = packs * W;  // rows of weights in a tile
 
-  static const std::byte* block_of(const weight& w, index_t n) {
-    return w.interleaved() + n * row_bytes(D, w.cols());
-  }
-  // A partial sum of codes times inputs, scaled and added to `sum`.
-  static P scaled(const std::byte* p, index_t row, P part, P sum, T sum_of_group) noexcept {
-    if constexpr (!group::scaled)
-      return part;
-    else if constexpr (!group::has_minimum)
-      return simd::fma(group::template scale<P>(p, row), part, sum);
-    else
-      return simd::fma(group::template minimum<P>(p, row), P(sum_of_group),
-                       simd::fma(group::template scale<P>(p, row), part, sum));
-  }
   // Rows [row, row + strip) of a block as numbers still to be scaled, columns in the order of their products.
   static void decode(const weight& w, index_t n, index_t row, mat_view<T> panel) noexcept {
     const index_t K = w.cols(), groups = K / decode_group;
-    const std::byte* p = block_of(w, n);
+    const std::byte* p = interleaved_block(w, n);
     for (index_t g = 0; g < groups; ++g, p += group_bytes)
       for (index_t j = 0; j < decode_group / 2; ++j)
         for (index_t i = 0; i < strip; i += W) {
@@ -114,24 +106,23 @@ class interleaved_product {
   }
   // Y[r .. r + R, n + row .. n + row + strip].
   template <index_t R>
-  [[gnu::flatten]] static void tile(mat_view<const T> panel, const weight& weights, mat_view<const T> X,
-                                    mat_view<const T> sums, mat_view<T> Y, index_t r, index_t n,
-                                    index_t row) noexcept {
+  [[gnu::flatten]] static void tile(mat_view<const T> panel, const weight& weights, const rows& in,
+                                    mat_view<T> Y, index_t r, index_t n, index_t row) noexcept {
     const index_t K = panel.rows(), groups = K / decode_group;
     P sum[R][packs];
     unrolled<R>([&](index_t i) { unrolled<packs>([&](index_t v) { sum[i][v] = P(T(0)); }); });
     const T *x[R], *w = panel[0].data();
-    for (index_t i = 0; i < R; ++i) x[i] = X[r + i].data();
+    for (index_t i = 0; i < R; ++i) x[i] = in.X[r + i].data();
     const auto add = [&](auto& to, index_t k) {  // the next column of the panel, which is column k of X
       P column[packs];
       unrolled<packs>([&](index_t v) { column[v] = simd::load<P>(w + v * W); });
       w += strip;
       unrolled<R>([&](index_t i) {
-        const P in(x[i][k]);
-        unrolled<packs>([&](index_t v) { to[i][v] = simd::fma(column[v], in, to[i][v]); });
+        const P input(x[i][k]);
+        unrolled<packs>([&](index_t v) { to[i][v] = simd::fma(column[v], input, to[i][v]); });
       });
     };
-    const std::byte* p = block_of(weights, n);
+    const std::byte* p = interleaved_block(weights, n);
     for (index_t g = 0; g < groups; ++g, p += group_bytes) {
       P part[R][packs];
       unrolled<R>([&](index_t i) {
@@ -143,7 +134,7 @@ class interleaved_product {
       }
       unrolled<packs>([&](index_t v) {
         unrolled<R>([&](index_t i) {
-          sum[i][v] = scaled(p, row + v * W, part[i][v], sum[i][v], group::has_minimum ? sums[r + i][g] : 0);
+          sum[i][v] = group::added(p, row + v * W, part[i][v], sum[i][v], in.sum(r + i, g));
         });
       });
     }

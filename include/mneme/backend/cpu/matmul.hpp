@@ -48,28 +48,21 @@ struct kernel<matmul, cpu<Arch>> {
   template <dtype D>
   static index_t interleaved_blocks(context& ctx, const weight& W, mat_view<const float> X,
                                     mat_view<float> Y) noexcept {
-    using product = detail::interleaved_product<D, Arch>;
-    context::frame scratch(ctx);
-    const index_t blocks = W.rows() / interleaved_rows;
     if constexpr (detail::has_bf16_product<D, Arch>)
-      if (ctx.numeric == precision::fast) {
-        using fast = detail::bf16_product<D>;
-        const auto rows = fast::rounded(scratch, X);
-        ctx.parallel_for(blocks, [&](index_t i, context& worker) {
-          if (X.rows() == 1)
-            fast::one_row(W, rows, Y[0].data(), i * interleaved_rows);
-          else
-            fast::many_rows(worker, W, rows, Y, i * interleaved_rows);
-        });
-        return blocks * interleaved_rows;
-      }
-    const auto sums = scratch.mat<float>(X.rows(), product::sums_per_row(W.cols()));
-    product::sum_groups(X, sums);
+      if (ctx.numeric == precision::fast) return blocks_by<detail::bf16_product<D>>(ctx, W, X, Y);
+    return blocks_by<detail::interleaved_product<D, Arch>>(ctx, W, X, Y);
+  }
+  template <class Product>
+  static index_t blocks_by(context& ctx, const weight& W, mat_view<const float> X,
+                           mat_view<float> Y) noexcept {
+    context::frame scratch(ctx);
+    const auto rows = Product::prepared(scratch, X);
+    const index_t blocks = W.rows() / interleaved_rows;
     ctx.parallel_for(blocks, [&](index_t i, context& worker) {
       if (X.rows() == 1)
-        product::one_row(W, X[0].data(), sums.data(), Y[0].data(), i * interleaved_rows);
+        Product::one_row(W, rows, Y[0].data(), i * interleaved_rows);
       else
-        product::many_rows(worker, W, X, sums, Y, i * interleaved_rows);
+        Product::many_rows(worker, W, rows, Y, i * interleaved_rows);
     });
     return blocks * interleaved_rows;
   }
