@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# mneme_law_registrations(<sources> <laws>): writes one registration file per memory into the build tree.
+# mneme_law_registrations(<sources> <few> <laws>): writes one registration file per memory into the build tree.
 #   <sources>  variable that receives the registration files: every header of memory/ and layer/, and of
 #              kv_attention one file per eviction policy with the stores that the laws see under it
+#   <few>      variable that receives those of them without the policies that are seen under the plain store alone
 #   <laws>     variable that receives the sources of the laws (test cases and allocation counter included)
 # A new header is found by the next build (CONFIGURE_DEPENDS). By convention memory/foo.hpp declares the
 # template mneme::foo<T, Backend>; whatever else a memory needs lives in a subfolder.
@@ -20,10 +21,11 @@ function(_mneme_write_if_changed path content)
   endif()
 endfunction()
 
-function(mneme_law_registrations out_sources out_laws)
+function(mneme_law_registrations out_sources out_few out_laws)
   set(include "${_mneme_include_dir}/mneme")
   set(out "${CMAKE_CURRENT_BINARY_DIR}/law_registrations")
   set(sources "")
+  set(under_plain_store_alone "")
 
   file(GLOB headers CONFIGURE_DEPENDS "${include}/layer/*.hpp" "${include}/memory/*.hpp")
   foreach(header IN LISTS headers)
@@ -109,6 +111,8 @@ const bool ${stem}_registered = mneme_test::register_family<${stem}_family>();
       set(pairs "${pair_stores}")
       if(policy MATCHES "^(full|window|h2o)$")
         set(stores "${law_stores}")
+      else()
+        list(APPEND under_plain_store_alone "${out}/kv_${policy}.cpp")
       endif()
       if(policy STREQUAL "window")
         set(pairs "${all_pairs}")
@@ -134,5 +138,7 @@ const bool kv_${policy}_pairs = mneme_test::register_kv_pairs<mneme::evict::${po
 
   file(GLOB laws CONFIGURE_DEPENDS "${_mneme_laws_dir}/*.cpp")
   set(${out_sources} "${sources}" PARENT_SCOPE)
+  list(REMOVE_ITEM sources ${under_plain_store_alone})
+  set(${out_few} "${sources}" PARENT_SCOPE)
   set(${out_laws} "${laws}" PARENT_SCOPE)
 endfunction()

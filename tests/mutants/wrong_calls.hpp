@@ -81,7 +81,8 @@ struct adds_to_output : base {
     y[0] += old;
   }
 };
-// What lies in unwritten memory by chance would be caught by chance: these two see what L10 alone leaves there.
+// What lies in unwritten memory by chance would be caught by chance: these two see what L10 alone leaves
+// there.
 inline bool all_ones(const std::byte* p, index_t n) {
   return std::all_of(p, p + n, [](std::byte b) { return b == std::byte{0xff}; });
 }

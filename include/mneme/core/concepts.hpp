@@ -162,8 +162,8 @@ concept Evicting = Memory<M> && requires(const M& m, const state_t<M>& s, index_
 };
 
 namespace detail {
-// What step, scan and scan_many take for granted and assert, in builds that assert: rows as wide as m says, no
-// more outputs than rows. No rows may have any width.
+// What step, scan and scan_many take for granted and assert, in builds that assert: rows as wide as m says,
+// no more outputs than rows. No rows may have any width.
 template <class M>
 bool row_fits(const M& m, const auto& x, const auto& y) {
   return x.size() == m.d_in() && y.size() == m.d_out();

@@ -113,13 +113,4 @@ inline std::vector<std::string> leaf_paths(auto& aggregate) {
   return all;
 }
 
-inline std::string failure_of(auto&& f) {
-  try {
-    f();
-  } catch (const mneme::error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
 }  // namespace mneme_test

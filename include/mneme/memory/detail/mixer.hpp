@@ -17,8 +17,8 @@ mat_view<T> project(context& ctx, context::frame& scratch, const weight& W, mat_
   return Y;
 }
 
-// What is wrong with d_model, heads and the widths of a head. A width that is 0 stands for d_model / heads, or
-// for half of that, which must be whole.
+// What is wrong with d_model, heads and the widths of a head. A width that is 0 stands for d_model / heads,
+// or for half of that, which must be whole.
 struct head_width {
   const char* name;
   index_t given;

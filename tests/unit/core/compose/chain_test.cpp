@@ -5,6 +5,7 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "error_text.hpp"
 #include "laws/counting_resource.hpp"
 
 using namespace mneme;
@@ -106,7 +107,7 @@ TEST_CASE("a chain scans lanes of any length") {
 }
 
 TEST_CASE("parts of a chain fit together") {
-  CHECK(failure_of([] { chain(leaky<float>{4}, leaky<float>{4}, leaky<float>{3}); }) ==
+  CHECK(error_text([] { chain(leaky<float>{4}, leaky<float>{4}, leaky<float>{3}); }) ==
         "chain: part 1 gives rows of 4, part 2 takes 3");
 }
 

@@ -5,6 +5,7 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "error_text.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
@@ -60,9 +61,9 @@ TEST_CASE("cross answers what its memory would recall, whatever was asked before
 TEST_CASE("cross takes what can be read, and a past of it") {
   using any = any_memory<float>;
   const any deaf = leaky<float>{2}, heard = journal<float>{2};
-  CHECK(failure_of([&] { cross(deaf, deaf.init()); }) == "cross: the memory is not readable");
-  CHECK(failure_of([&] { cross(heard, heard.init()); }) == "no error");
+  CHECK(error_text([&] { cross(deaf, deaf.init()); }) == "cross: the memory is not readable");
+  CHECK(error_text([&] { cross(heard, heard.init()); }) == "no error");
   auto broken = journal<float>{2}.init();
   broken.segment = 5;
-  CHECK(failure_of([&] { cross(journal<float>{2}, broken); }) == "cross: the past is no state of the memory");
+  CHECK(error_text([&] { cross(journal<float>{2}, broken); }) == "cross: the past is no state of the memory");
 }

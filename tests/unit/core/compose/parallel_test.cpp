@@ -6,6 +6,7 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "error_text.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
@@ -91,11 +92,11 @@ TEST_CASE("parallel scans lanes of which only some outputs are wanted") {
 }
 
 TEST_CASE("parts of parallel fit together") {
-  CHECK(failure_of([] { parallel(leaky<float>{3}, leaky<float>{4}); }) ==
+  CHECK(error_text([] { parallel(leaky<float>{3}, leaky<float>{4}); }) ==
         "parallel: part 1 takes rows of 4, part 0 takes 3");
-  CHECK(failure_of([] { parallel(leaky<float>{3}, wide); }) ==
+  CHECK(error_text([] { parallel(leaky<float>{3}, wide); }) ==
         "parallel: part 1 gives rows of 5, part 0 gives 3");
-  CHECK(failure_of([] { parallel<join::concat>(leaky<float>{3}, wide); }) == "no error");
+  CHECK(error_text([] { parallel<join::concat>(leaky<float>{3}, wide); }) == "no error");
 }
 
 TEST_CASE("parallel reads tokens if all parts do") {

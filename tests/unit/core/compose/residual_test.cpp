@@ -4,6 +4,7 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "error_text.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
@@ -51,7 +52,7 @@ TEST_CASE("a residual scans lanes of which only some outputs are wanted") {
 }
 
 TEST_CASE("a residual takes memories that keep the width") {
-  CHECK(failure_of([] { residual(linear<float>({.d_in = 3, .d_out = 4})); }) ==
+  CHECK(error_text([] { residual(linear<float>({.d_in = 3, .d_out = 4})); }) ==
         "residual: the inner memory takes rows of 3 and gives 4");
 }
 

@@ -5,6 +5,7 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "error_text.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
@@ -231,9 +232,9 @@ TEST_CASE("state, weights, tokens and errors of rewindable") {
   CHECK(leaf_paths(words.weights()) == std::vector<std::string>{"weight"});
 
   for (const rewindable_config& c : {rewindable_config{0, 9}, {3, 0}, {3, 10}, {-1, 9}})
-    CHECK(failure_of([&] { rewindable(leaky<float>{2}, c); }).starts_with("rewindable: snapshot_every is "));
+    CHECK(error_text([&] { rewindable(leaky<float>{2}, c); }).starts_with("rewindable: snapshot_every is "));
   CHECK(
-      failure_of([] { rewindable(leaky<float>{2}, {.snapshot_every = 3, .log_capacity = 10}); }) ==
+      error_text([] { rewindable(leaky<float>{2}, {.snapshot_every = 3, .log_capacity = 10}); }) ==
       "rewindable: snapshot_every is 3, log_capacity is 10, expected a positive number and a multiple of it");
   static_assert(std::same_as<decltype(rewindable(model())), rewindable_of<model_t>>);
 }

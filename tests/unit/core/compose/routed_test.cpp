@@ -6,6 +6,7 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "error_text.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
@@ -157,15 +158,15 @@ TEST_CASE("prepare runs all members, whoever zeros would be for") {
 
 TEST_CASE("parts of a mixture fit together") {
   const std::vector<leaky<double>> members(3, leaky<double>{d});
-  CHECK(failure_of([&] { routed(router, 1, members); }) == "routed: the router gives 5 scores for 3 members");
-  CHECK(failure_of([&] { routed(router, 4, members); }) ==
+  CHECK(error_text([&] { routed(router, 1, members); }) == "routed: the router gives 5 scores for 3 members");
+  CHECK(error_text([&] { routed(router, 4, members); }) ==
         "routed: k is 4, expected 1 to the number of members, 3");
-  CHECK(failure_of([&] { mixture(0); }) == "routed: k is 0, expected 1 to the number of members, 5");
-  CHECK(failure_of([&] { routed(router, 1, std::vector<leaky<double>>{}); }) ==
+  CHECK(error_text([&] { mixture(0); }) == "routed: k is 0, expected 1 to the number of members, 5");
+  CHECK(error_text([&] { routed(router, 1, std::vector<leaky<double>>{}); }) ==
         "routed: k is 1, expected 1 to the number of members, 0");
   std::vector<leaky<double>> odd(experts, leaky<double>{d});
   odd[2].d = 6;
-  CHECK(failure_of([&] { routed(router, 1, odd); }) ==
+  CHECK(error_text([&] { routed(router, 1, odd); }) ==
         "routed: member 2 maps rows of 6 to 6, expected 4 to 4");
 }
 

@@ -6,6 +6,7 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "error_text.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
@@ -80,10 +81,10 @@ TEST_CASE("a stack scans lanes of any length") {
 
 TEST_CASE("blocks of a stack keep one width") {
   using m = linear<float>;
-  CHECK(failure_of([] { stack(std::vector<leaky<float>>{}); }) == "stack: expected at least one block");
-  CHECK(failure_of([] { stack(std::vector<leaky<float>>{{3}, {4}}); }) ==
+  CHECK(error_text([] { stack(std::vector<leaky<float>>{}); }) == "stack: expected at least one block");
+  CHECK(error_text([] { stack(std::vector<leaky<float>>{{3}, {4}}); }) ==
         "stack: block 1 maps rows of 4 to 4, expected 3 to 3");
-  CHECK(failure_of([] { stack(std::vector<m>{m({.d_in = 3, .d_out = 2})}); }) ==
+  CHECK(error_text([] { stack(std::vector<m>{m({.d_in = 3, .d_out = 2})}); }) ==
         "stack: block 0 maps rows of 3 to 2, expected 3 to 3");
 }
 

@@ -6,6 +6,7 @@
 
 #include "../sample_memories.hpp"
 #include "catch.hpp"
+#include "error_text.hpp"
 
 using namespace mneme;
 using namespace mneme_test;
@@ -182,19 +183,19 @@ TEST_CASE("a window scans lanes of any length") {
 }
 
 TEST_CASE("near and far fit together") {
-  CHECK(failure_of([] { model({.window = 0}); }) ==
+  CHECK(error_text([] { model({.window = 0}); }) ==
         "windowed: window is 0, sinks is 0, expected at least 1 and 0");
-  CHECK(failure_of([] { model({.sinks = -1}); }) ==
+  CHECK(error_text([] { model({.sinks = -1}); }) ==
         "windowed: window is 1, sinks is -1, expected at least 1 and 0");
-  CHECK(failure_of([] { windowed({}, leaky<float>{3}, leaky<float>{4}); }) ==
+  CHECK(error_text([] { windowed({}, leaky<float>{3}, leaky<float>{4}); }) ==
         "windowed: near maps rows of 3 to 3, far rows of 4 to 4");
   using any = any_memory<float>;
-  CHECK(failure_of([] { windowed<recall::newest>({}, leaky<float>{3}, any(leaky<float>{3})); }) ==
+  CHECK(error_text([] { windowed<recall::newest>({}, leaky<float>{3}, any(leaky<float>{3})); }) ==
         "windowed: the longer memory is not readable");
-  CHECK(failure_of([] { windowed<recall::newest>({}, leaky<float>{3}, any(journal<float>{3})); }) ==
+  CHECK(error_text([] { windowed<recall::newest>({}, leaky<float>{3}, any(journal<float>{3})); }) ==
         "no error");
   const auto gated_by = [](index_t from, index_t to) {
-    return failure_of([&] {
+    return error_text([&] {
       windowed({}, leaky<float>{6}, leaky<float>{6}, any(linear<float>({.d_in = from, .d_out = to})));
     });
   };
