@@ -57,11 +57,16 @@ target_include_directories(mneme_test_base INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}
 target_compile_definitions(mneme_test_base INTERFACE MNEME_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden")
 target_link_libraries(mneme_test_base INTERFACE mneme::mneme mneme_warnings Catch2::Catch2 Threads::Threads)
 
-# The main function of all programs.
-add_library(mneme_test_main OBJECT main.cpp)
-target_link_libraries(mneme_test_main PRIVATE Catch2::Catch2)
-target_compile_features(mneme_test_main PRIVATE cxx_std_20)
-target_compile_options(mneme_test_main PRIVATE -O0)
+# The main function of all programs: Catch2's, or for a foreign processor, of which its package has none, our own.
+if(TARGET Catch2::Catch2WithMain AND NOT CMAKE_CROSSCOMPILING)
+  add_library(mneme_test_main INTERFACE)
+  target_link_libraries(mneme_test_main INTERFACE Catch2::Catch2WithMain)
+else()
+  add_library(mneme_test_main OBJECT main.cpp)
+  target_link_libraries(mneme_test_main PRIVATE Catch2::Catch2)
+  target_compile_features(mneme_test_main PRIVATE cxx_std_20)
+  target_compile_options(mneme_test_main PRIVATE -O0)
+endif()
 
 # mneme_add_objects(<name> <leg> <source>...): object library mneme_<name>_<leg>.
 function(mneme_add_objects name leg)

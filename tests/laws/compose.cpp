@@ -124,9 +124,7 @@ void compose_all(std::vector<any_subject>& all) {
   std::size_t next = 0;
   for (std::size_t i = 0; i < families.size(); ++i)
     for (const form f : all_forms) {
-#if !defined(MNEME_NO_SIMD)  // there float alone is registered
-      if ((i + static_cast<std::size_t>(f)) % 2 == std::is_same_v<T, float>) continue;
-#endif
+      if (examines_double && (i + static_cast<std::size_t>(f)) % 2 == std::is_same_v<T, float>) continue;
       const auto& samples = families[i];
       const auto& s = *samples[(i + static_cast<std::size_t>(f)) % samples.size()];
       next += 7;  // walks over all partners
@@ -146,9 +144,8 @@ std::vector<any_subject> compositions_of(const subject<float, float>& s,
 const std::vector<any_subject>& composed() {
   static const std::vector<any_subject> all = [] {
     std::vector<any_subject> built;
-    compose_all<float, float>(built);
+    for_scalars([&]<class T>() { compose_all<T, T>(built); });
     compose_all<float, token_id>(built);
-    compose_all<double, double>(built);
     add_concrete_compositions(built);
     return built;
   }();

@@ -83,8 +83,7 @@ void add(std::vector<any_subject>& all) {
 }  // namespace
 
 void add_concrete_compositions(std::vector<any_subject>& all) {
-  add<float>(all);
-  add<double>(all);
+  for_scalars([&]<class T>() { add<T>(all); });
   constexpr mneme::rewindable_config often{.snapshot_every = 4, .log_capacity = 12};
   all.push_back(make_subject("rewindable language model", mneme::rewindable(language_model<float>(), often),
                              language_model<double, mneme::reference>()));

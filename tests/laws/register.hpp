@@ -44,10 +44,7 @@ void add_samples(std::vector<any_subject>& all) {
 template <class Family>
 bool register_family() {
   return register_source([](std::vector<any_subject>& all) {
-    add_samples<Family, float>(all);
-#if !defined(MNEME_NO_SIMD)  // else double is the oracle's own arithmetic
-    add_samples<Family, double>(all);
-#endif
+    for_scalars([&]<class T>() { add_samples<Family, T>(all); });
   });
 }
 

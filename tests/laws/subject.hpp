@@ -31,8 +31,19 @@ struct subject {
   std::function<bool()> survives_move = {};  // whether a moved-from state can be assigned to and destroyed
 };
 
+#if defined(MNEME_NO_SIMD)  // double would be the oracle's own arithmetic
+inline constexpr bool examines_double = false;
+using any_subject = std::variant<subject<float, float>, subject<float, token_id>>;
+#else
+inline constexpr bool examines_double = true;
 using any_subject = std::variant<subject<float, float>, subject<double, double>, subject<float, token_id>,
                                  subject<double, token_id>>;
+#endif
+template <class Body>
+void for_scalars(Body&& body) {
+  body.template operator()<float>();
+  if constexpr (examines_double) body.template operator()<double>();
+}
 
 // The subject of an instance m and of its oracle (any Memory, or nothing).
 template <class M, class Oracle = mneme::nothing>
