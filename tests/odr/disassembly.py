@@ -14,6 +14,7 @@ import sys
 PLAIN, AVX, AVX512 = range(3)
 NAMES = ("SSE", "AVX", "AVX-512")
 TAGS = ((r"v0_(scalar_)?avx512|\d+avx512|avx10", AVX512), (r"v0_(scalar_)?avx|\d+avx|\d+fma3", AVX))
+INSTRUCTION = re.compile(r"\s*[0-9a-f]+:\s+((?:[0-9a-f]{2}\s)+)\s*(.+)")  # of GNU's objdump and of LLVM's
 SEGMENT_PREFIXES = {"26", "2e", "36", "3e", "64", "65", "67"}
 
 
@@ -50,10 +51,10 @@ def findings(nm, objdump, program):
             part = "." in symbol and symbol.split(".")[0] in names  # such as f.cold
             limit = allowed(symbol) if part or int(line.split()[0], 16) in weak else AVX512
             continue
-        parts = line.split("\t")
-        if len(parts) < 3 or (level := needed(parts[1], parts[2])) <= limit:
+        instruction = INSTRUCTION.match(line)
+        if not instruction or (level := needed(*instruction.groups())) <= limit:
             continue
-        before = found.get(symbol, (PLAIN, 0, parts[2].strip()))
+        before = found.get(symbol, (PLAIN, 0, instruction[2].strip()))
         found[symbol] = (max(level, before[0]), before[1] + 1, before[2])
     return len(weak), found
 

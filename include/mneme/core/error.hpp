@@ -94,12 +94,17 @@ expected<M> make(const typename M::config& c, A&&... args) {
 namespace detail {
 inline std::string text(std::string s) { return s; }
 inline std::string text(const char* s) { return s; }
+// Not std::to_string: the linker may keep another unit's copy of it, or of what it calls, with instructions
+// that this unit's machine lacks.
 template <std::integral N>
 std::string text(N n) {
-  return std::to_string(n);
+  char digits[24];
+  if constexpr (std::signed_integral<N>)
+    std::snprintf(digits, sizeof digits, "%lld", static_cast<long long>(n));
+  else
+    std::snprintf(digits, sizeof digits, "%llu", static_cast<unsigned long long>(n));
+  return digits;
 }
-// Not std::to_string: the linker may keep another unit's copy of what it calls, with instructions that this
-// unit's machine lacks.
 inline std::string text(double n) {
   char digits[std::numeric_limits<double>::max_exponent10 + 20];
   std::snprintf(digits, sizeof digits, "%f", n);

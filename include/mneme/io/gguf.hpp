@@ -40,7 +40,7 @@ inline std::string ggml_type_text(std::uint32_t type) {
       "F32",   "F16",    "Q4_0", "Q4_1", "",     "",        "Q5_0",   "Q5_1",    "Q8_0",  "Q8_1",   "Q2_K",
       "Q3_K",  "Q4_K",   "Q5_K", "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S",
       "IQ2_S", "IQ4_XS", "I8",   "I16",  "I32",  "I64",     "F64",    "IQ1_M",   "BF16"};
-  const std::string number = std::to_string(type);
+  const std::string number = detail::text(type);
   if (type >= std::size(names) || names[type].empty()) return number;
   return number + " (" + std::string(names[type]) + ")";
 }
@@ -124,7 +124,7 @@ class gguf_file {
     if (!detail::weight_type_of_ggml(t.type, type))
       return trouble(t, "has the unsupported type " + detail::ggml_type_text(t.type));
     if (t.rank < 1 || t.rank > 3)
-      return trouble(t, "has " + std::to_string(t.rank) + " dimensions, expected 1 to 3");
+      return trouble(t, "has " + detail::text(t.rank) + " dimensions, expected 1 to 3");
     std::array<index_t, 3> shape{1, 1, 1};
     for (int i = 0; i < t.rank; ++i)
       shape[static_cast<std::size_t>(i)] = t.ne[static_cast<std::size_t>(t.rank - 1 - i)];
@@ -149,12 +149,12 @@ class gguf_file {
     if (!in.take(magic, 4) || magic != "GGUF")
       return message(name_, ": not a GGUF file (no magic at byte 0)");
     if (!in.take(version_) || (version_ != 2 && version_ != 3))
-      return trouble(4, "GGUF version " + std::to_string(version_) + ", expected 2 or 3, little-endian,");
+      return trouble(4, "GGUF version " + detail::text(version_) + ", expected 2 or 3, little-endian,");
     if (!in.take(tensors) || !in.take(keys)) return trouble(in.at(), "the file ends inside the header");
     constexpr std::size_t least_tensor = 8 + 4 + 4 + 8, least_key = 8 + 4 + 1;
     if (tensors > in.left() / least_tensor)
-      return trouble(8, std::to_string(tensors) + " tensors do not fit the file");
-    if (keys > in.left() / least_key) return trouble(16, std::to_string(keys) + " keys do not fit the file");
+      return trouble(8, detail::text(tensors) + " tensors do not fit the file");
+    if (keys > in.left() / least_key) return trouble(16, detail::text(keys) + " keys do not fit the file");
     return {};
   }
 
@@ -163,7 +163,7 @@ class gguf_file {
     std::string_view key;
     if (!detail::take_gguf_string(in, key)) return trouble(at, "the file ends inside a key");
     if (key.empty() || key.size() > longest_name)
-      return trouble(at, "key of " + std::to_string(key.size()) + " bytes");
+      return trouble(at, "key of " + detail::text(key.size()) + " bytes");
     gguf_value v{};
     if (const char* problem = detail::take_gguf_value(in, v))
       return message(name_, ": key ", detail::shown(key), " at byte ", at, ": ", problem);
@@ -189,25 +189,24 @@ class gguf_file {
     if (!detail::take_gguf_string(in, name))
       return trouble(t.at, "the file ends inside the name of a tensor");
     if (name.empty() || name.size() > longest_name)
-      return trouble(t.at, "tensor name of " + std::to_string(name.size()) + " bytes");
+      return trouble(t.at, "tensor name of " + detail::text(name.size()) + " bytes");
     t.name = name;
     std::uint32_t rank = 0;
-    if (!in.take(rank) || rank > t.ne.size())
-      return trouble(t, "has " + std::to_string(rank) + " dimensions");
+    if (!in.take(rank) || rank > t.ne.size()) return trouble(t, "has " + detail::text(rank) + " dimensions");
     t.rank = static_cast<int>(rank);
     index_t count = 1;
     for (std::uint32_t i = 0; i < rank; ++i) {
       std::uint64_t n = 0;
       if (!in.take(n)) return trouble(t, "is cut off");
-      if (n == 0 || !detail::multiply(count, n)) return trouble(t, "has a dimension of " + std::to_string(n));
+      if (n == 0 || !detail::multiply(count, n)) return trouble(t, "has a dimension of " + detail::text(n));
       t.ne[i] = static_cast<index_t>(n);
     }
     if (!in.take(t.type) || !in.take(t.offset)) return trouble(t, "is cut off");
     if (dtype type{}; detail::weight_type_of_ggml(t.type, type)) {
       const dtype_info block = info(type);
       if (t.ne[0] % block.block != 0)
-        return trouble(t, "has rows of " + std::to_string(t.ne[0]) + " that do not fill blocks of " +
-                              std::to_string(block.block) + " (" + block.name + ")");
+        return trouble(t, "has rows of " + detail::text(t.ne[0]) + " that do not fill blocks of " +
+                              detail::text(block.block) + " (" + block.name + ")");
       index_t size = count / block.block;
       if (!detail::multiply(size, static_cast<std::uint64_t>(block.block_bytes)))
         return trouble(t, "is too large");
@@ -228,11 +227,11 @@ class gguf_file {
     std::vector<const gguf_tensor*> order;
     for (const gguf_tensor& t : tensors_) {
       if (t.offset % alignment_ != 0)
-        return trouble(t, "has offset " + std::to_string(t.offset) + ", expected a multiple of " +
-                              std::to_string(alignment_));
+        return trouble(t, "has offset " + detail::text(t.offset) + ", expected a multiple of " +
+                              detail::text(alignment_));
       if (t.offset > room || extent(t) > room - t.offset)
-        return trouble(t, "lies outside of the file: " + std::to_string(t.bytes) + " bytes at offset " +
-                              std::to_string(t.offset) + " of " + std::to_string(room));
+        return trouble(t, "lies outside of the file: " + detail::text(t.bytes) + " bytes at offset " +
+                              detail::text(t.offset) + " of " + detail::text(room));
       order.push_back(&t);
     }
     std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->offset < b->offset; });

@@ -118,7 +118,7 @@ std::string gguf_wanted() {
     return (std::is_floating_point_v<T> ? "a float of "
             : std::is_signed_v<T>       ? "an integer of "
                                         : "an unsigned integer of ") +
-           std::to_string(8 * sizeof(T)) + " bits";
+           detail::text(8 * sizeof(T)) + " bits";
 }
 
 enum class gguf_read { ok, wrong_type, out_of_range };

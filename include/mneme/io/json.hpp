@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // json_cursor: the strict subset of JSON that headers of safetensors files need, from untrusted text.
 #pragma once
-#include "../fwd.hpp"
+#include "../core/error.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -88,7 +88,8 @@ class json_cursor {
       return string(keys.back()) && take(':', "':' after a key") && member(std::as_const(keys.back()));
     });
     if (!ok) return false;
-    std::sort(keys.begin(), keys.end());
+    std::sort(keys.begin(), keys.end(),
+              [](const auto& a, const auto& b) { return a < b; });  // a name of ours
     const auto twice = std::adjacent_find(keys.begin(), keys.end());
     return twice == keys.end() || refuse("duplicate key " + json_quote(*twice));
   }
@@ -146,7 +147,7 @@ class json_cursor {
 
   // Records an error at the present place, unless there is one already. Returns false.
   bool refuse(std::string what) {
-    if (problem_.empty()) problem_ = std::move(what) + " at byte " + std::to_string(base_ + at_);
+    if (problem_.empty()) problem_ = std::move(what) + " at byte " + detail::text(base_ + at_);
     return false;
   }
   const std::string& problem() const { return problem_; }

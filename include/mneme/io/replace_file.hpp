@@ -7,14 +7,19 @@
 
 namespace mneme::inline MNEME_ABI {
 
+// What one write takes. A type of ours: of the functions of a vector of it, every unit keeps its own copy.
+struct file_part {
+  std::span<const std::byte> bytes;
+};
+
 namespace detail {
 inline std::string fresh_name(const std::string& path) {
   static std::atomic<unsigned> counter{0};
   std::string name = path + ".new";
 #if __has_include(<unistd.h>)
-  name += std::to_string(::getpid()) + "-";
+  name += detail::text(::getpid()) + "-";
 #endif
-  return name + std::to_string(counter.fetch_add(1));
+  return name + detail::text(counter.fetch_add(1));
 }
 
 // Makes a rename in the folder of `path` durable. Not every file system can; the file is in place by then.
@@ -31,8 +36,8 @@ inline void sync_folder_of(const std::string& path) {
 #endif
 }
 
-inline bool write_parts(std::FILE* file, std::span<const std::span<const std::byte>> parts) {
-  for (const auto part : parts)
+inline bool write_parts(std::FILE* file, std::span<const file_part> parts) {
+  for (const auto [part] : parts)
     if (!part.empty() && std::fwrite(part.data(), 1, part.size(), file) != part.size()) return false;
   if (std::fflush(file) != 0) return false;
 #if __has_include(<unistd.h>)
@@ -44,7 +49,7 @@ inline bool write_parts(std::FILE* file, std::span<const std::span<const std::by
 
 // Writes the parts one after the other into a new file beside `path`, syncs it and renames it to `path`.
 // Errors name the path and the reason; an existing file is then as it was, and the new one is removed.
-inline status replace_file(const std::string& path, std::span<const std::span<const std::byte>> parts) {
+inline status replace_file(const std::string& path, std::span<const file_part> parts) {
   std::string fresh;
   std::FILE* file = nullptr;
   for (int attempt = 0; file == nullptr && attempt < 100; ++attempt) {  // a name may be left from a crash

@@ -152,10 +152,10 @@ class safetensors_file {
     index_t bytes = 0;
     if (!detail::tensor_bytes(*known, shape, bytes)) return refuse("is too large: " + shape_text(shape));
     if (offsets.size() != 2 || offsets[1] < offsets[0] || static_cast<std::size_t>(offsets[1]) > data_.size())
-      return refuse("has data_offsets " + shape_text(offsets) + " in data of " +
-                    std::to_string(data_.size()) + " bytes");
+      return refuse("has data_offsets " + shape_text(offsets) + " in data of " + detail::text(data_.size()) +
+                    " bytes");
     if (offsets[1] - offsets[0] != bytes)
-      return refuse("has data_offsets " + shape_text(offsets) + ", expected " + std::to_string(bytes) +
+      return refuse("has data_offsets " + shape_text(offsets) + ", expected " + detail::text(bytes) +
                     " bytes for " + type + " " + shape_text(shape));
     const auto place = data_.subspan(static_cast<std::size_t>(offsets[0]), static_cast<std::size_t>(bytes));
     tensors_[name] = {known->name, std::move(shape), place};

@@ -17,8 +17,8 @@ struct tensor_entry {
 namespace detail {
 
 struct safetensors_layout {
-  std::string head;                               // length and header
-  std::vector<std::span<const std::byte>> parts;  // head first; points into head and into the entries
+  std::string head;              // length and header
+  std::vector<file_part> parts;  // head first; points into head and into the entries
   std::size_t bytes = 0;
 };
 
@@ -72,8 +72,8 @@ inline status lay_out(std::span<const tensor_entry> entries, const metadata_map&
     end += t->bytes.size();
     next();
     json += json_quote(t->name) + ":{\"dtype\":\"" + std::string(t->type) + "\",\"shape\":[";
-    for (std::size_t i = 0; i < t->shape.size(); ++i) json += (i ? "," : "") + std::to_string(t->shape[i]);
-    json += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}";
+    for (std::size_t i = 0; i < t->shape.size(); ++i) json += (i ? "," : "") + detail::text(t->shape[i]);
+    json += "],\"data_offsets\":[" + detail::text(begin) + "," + detail::text(end) + "]}";
   }
   json += "}";
   json.append((8 - json.size() % 8) % 8, ' ');
@@ -83,8 +83,8 @@ inline status lay_out(std::span<const tensor_entry> entries, const metadata_map&
   const std::uint64_t length = json.size();
   out.head.assign(reinterpret_cast<const char*>(&length), sizeof length);
   out.head += json;
-  out.parts.push_back(std::as_bytes(std::span(out.head)));
-  for (const tensor_entry* t : order) out.parts.push_back(t->bytes);
+  out.parts.push_back({std::as_bytes(std::span(out.head))});
+  for (const tensor_entry* t : order) out.parts.push_back({t->bytes});
   out.bytes = out.head.size() + end;
   return {};
 }
@@ -99,7 +99,7 @@ inline expected<std::vector<std::byte>> write_safetensors(std::span<const tensor
   if (status s = detail::lay_out(entries, metadata, layout); !s) return s.error();
   std::vector<std::byte> bytes;
   bytes.reserve(layout.bytes);
-  for (const auto part : layout.parts) bytes.insert(bytes.end(), part.begin(), part.end());
+  for (const auto [part] : layout.parts) bytes.insert(bytes.end(), part.begin(), part.end());
   return bytes;
 }
 

@@ -4,9 +4,9 @@
 #include "../core/leaf.hpp"
 #include "../core/scan.hpp"
 #include "hash.hpp"
+#include "json.hpp"
 #include "safetensors_writer.hpp"
 
-#include <charconv>
 #include <deque>
 #include <optional>
 #include <set>
@@ -61,7 +61,7 @@ inline expected<state_info> read_info(const safetensors_file& file, std::span<co
   byte_cursor in(bytes, 8);
   std::string_view head, digits;  // compared as they stand in the file
   if (!in.take(head, before_checksum.size()) || head != before_checksum || !in.take(digits, checksum_digits))
-    return wrong("checksum", "16 digits at byte " + std::to_string(checksum_at));
+    return wrong("checksum", "16 digits at byte " + detail::text(checksum_at));
   if (const std::string actual = state_checksum(bytes); digits != actual)
     return wrong("checksum", shown(actual) + " for these bytes: the file is damaged");
   for (const char* key :
@@ -70,10 +70,10 @@ inline expected<state_info> read_info(const safetensors_file& file, std::span<co
   state_info info{text("kind"),           text("config_hash"), text("weights_fingerprint"), text("note"), 0,
                   text("library_version")};
   const std::string position = text("position");
-  const char* const end = position.data() + position.size();
-  if (const auto r = std::from_chars(position.data(), end, info.position);
-      r.ec != std::errc() || r.ptr != end)
+  std::int64_t number = 0;
+  if (!json_cursor(position).integer(number) || detail::text(number) != position)
     return wrong("position", "a number");
+  info.position = static_cast<index_t>(number);
   return info;
 }
 
@@ -103,7 +103,7 @@ inline expected<tensor_view> tensor_of_leaf(const safetensors_file& file, const 
                  ", expected ", std::string(type_name(l.type)), " ",
                  l.scalar   ? "[]"
                  : l.resize ? "[any]"
-                            : "[" + std::to_string(l.count) + "]");
+                            : "[" + detail::text(l.count) + "]");
 }
 
 // Gives `s` the counts and elements of the file. Errors leave it half done.
@@ -188,7 +188,7 @@ expected<std::vector<std::byte>> save_state(const S& s, const state_info& info) 
                                           {"kind", info.kind},
                                           {"library_version", MNEME_VERSION_STRING},
                                           {"note", info.note},
-                                          {"position", std::to_string(info.position)},
+                                          {"position", detail::text(info.position)},
                                           {"weights_fingerprint", info.weights_fingerprint}});
   if (!file) return file;
   const std::string checksum = detail::state_checksum(*file);
@@ -200,7 +200,7 @@ template <HasFields S>
 status save_state(const std::string& path, const S& s, const state_info& info) {
   const auto file = save_state(s, info);
   if (!file) return message(path, ": ", file.error().message());
-  const std::span<const std::byte> part(*file);
+  const file_part part{*file};
   return replace_file(path, {&part, 1});
 }
 

@@ -56,7 +56,7 @@ TEST_CASE("a mapping outlives the name of its file", "[io]") {
   const auto file = mneme::mapped_file::open(path);
   REQUIRE(file);
   const auto content = bytes_of("new content");
-  const std::span<const std::byte> parts[] = {std::span(content).first(3), {}, std::span(content).subspan(3)};
+  const mneme::file_part parts[] = {{std::span(content).first(3)}, {}, {std::span(content).subspan(3)}};
   CHECK(mneme::replace_file(path, parts));
   CHECK(std::ranges::equal((*file)->bytes(), bytes_of("old")));
   CHECK(io_test::read(path) == content);
@@ -66,7 +66,7 @@ TEST_CASE("a mapping outlives the name of its file", "[io]") {
 TEST_CASE("a file that cannot be replaced is left alone", "[io]") {
   const io_test::folder here;
   const auto content = bytes_of("new");
-  const std::span<const std::byte> part(content);
+  const mneme::file_part part{content};
   const auto nowhere = mneme::replace_file(here / "no/such", {&part, 1});
   REQUIRE_FALSE(nowhere);
   CHECK(
