@@ -55,7 +55,7 @@ std::string disagreement(const task& t, const mode& m, const contender& who) {
     for (index_t c = 0; c < z.cols(); ++c) {
       const double expected_value = z[r][c], off = std::abs(expected_value - y[r][c]);
       largest = std::max(largest, std::abs(expected_value));
-      error = off <= error ? error : off;  // a NaN stays
+      error = off <= error || std::isnan(error) ? error : off;  // a NaN stays
     }
   if (largest > 0 && error <= t.modes.tolerance * largest) return {};
   std::ostringstream text;
@@ -64,7 +64,7 @@ std::string disagreement(const task& t, const mode& m, const contender& who) {
 }
 const std::string& checked(const task& t, const mode& m, const contender& who) {
   static std::map<std::string, std::string> found;
-  const auto [at, is_new] = found.try_emplace(t.name + "/" + m.name + "/" + who.name);
+  const auto [at, is_new] = found.try_emplace(t.name + "/" + m.name + "/" + who.name, "not checked");
   if (is_new) at->second = disagreement(t, m, who);
   return at->second;
 }

@@ -143,7 +143,7 @@ void measure(benchmark::State& timed, const char* path, index_t lanes, int threa
   streams& all = loaded(path);
   context& ctx = with_threads(threads);
   static std::map<std::pair<index_t, int>, std::string> checked;
-  const auto [error, is_new] = checked.try_emplace({lanes, threads});
+  const auto [error, is_new] = checked.try_emplace({lanes, threads}, "not checked");
   if (is_new) error->second = all.disagreement(ctx, lanes);
   if (!error->second.empty()) return timed.SkipWithError(error->second.c_str());
   show_progress("streams/" + std::to_string(lanes));

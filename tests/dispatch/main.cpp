@@ -90,6 +90,8 @@ void run_every_table() {
   }
 }
 
+bool says(const mneme::error& e, const char* what) { return e.message().find(what) != std::string::npos; }
+
 void choose() {
   const auto& tables = dispatch_model_tables;
   expect(std::string(tables.best(nullptr)->set) == widest(), std::string("the best is ") + widest());
@@ -102,8 +104,7 @@ void choose() {
   setenv("MNEME_INSTRUCTION_SET", "x86-64-v9", 1);
   const auto unknown = tables.best();
   unsetenv("MNEME_INSTRUCTION_SET");
-  expect(!unknown, "an unknown set is an error");
-  if (!unknown) std::printf("%s\n", unknown.error().what());
+  expect(!unknown && says(unknown.error(), "is not in this program"), "an unknown set is an error");
 
   // A program that has a set which no processor has.
   static constexpr mneme_function_table future = {"x86-64-v9", nullptr};
@@ -112,8 +113,7 @@ void choose() {
   expect(with_future.best(nullptr)->functions == tables.supported().front().functions,
          "the future is not taken");
   const auto beyond = with_future.best("x86-64-v9");
-  expect(!beyond, "an unsupported set is an error");
-  if (!beyond) std::printf("%s\n", beyond.error().what());
+  expect(!beyond && says(beyond.error(), "is beyond this processor"), "an unsupported set is an error");
   expect(!only_future.best(nullptr), "no table for this processor is an error");
 }
 

@@ -9,8 +9,10 @@
 //   main.cpp         const auto best = predictor_tables.best().value();
 //                    best->step(stream, x, y);
 //
-// Types of the library carry the instruction set in their names and do not cross: the functions take
-// pointers, sizes and plain structs. examples/05_every_processor is a whole program.
+// Types of the library carry the instruction set in their names and must not cross, which nothing checks
+// here: the functions take pointers, sizes and plain structs. Sources have no globals with constructors,
+// which would run before a set was chosen. No set has AVX512-BF16: precision::fast is exact there.
+// examples/05_every_processor is a whole program.
 #pragma once
 #include "../core/error.hpp"
 
@@ -18,7 +20,7 @@
 #include <string_view>
 #include <vector>
 
-// All that units of different instruction sets share is data; no code runs before a set was chosen.
+// All that units of different instruction sets share is data.
 struct mneme_function_table {
   const char* set;        // "x86-64-v3"
   const void* functions;  // the user's struct
@@ -46,17 +48,21 @@ struct mneme_function_table {
 namespace mneme::inline MNEME_ABI {
 
 namespace detail {
-// Whether this unit may use the vectors of the set and no wider ones. (Sets: mneme_add_dispatched; base is
-// whatever the compiler's flags say.)
+// Whether this unit may use the vectors of the set and nothing beyond that kernels ask for. (Sets:
+// mneme_add_dispatched; base is whatever the compiler's flags say.)
 constexpr bool unit_is(std::string_view set) {
-#if defined(__AVX512F__)
-  constexpr int bits = 512;
+#if defined(__AVX512BF16__)
+  constexpr std::string_view widest = "more than x86-64-v4";
+#elif defined(__AVX512F__)
+  constexpr std::string_view widest = "x86-64-v4";
 #elif defined(__AVX__)
-  constexpr int bits = 256;
+  constexpr std::string_view widest = "x86-64-v3";
+#elif defined(__SSE3__)
+  constexpr std::string_view widest = "x86-64-v2";
 #else
-  constexpr int bits = 128;
+  constexpr std::string_view widest = "x86-64";
 #endif
-  return set == "base" || bits == (set == "x86-64-v4" ? 512 : set == "x86-64-v3" ? 256 : 128);
+  return set == "base" || set == widest;
 }
 }  // namespace detail
 

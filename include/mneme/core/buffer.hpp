@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // buffer: the one owner of bytes in states; resource and place: where those bytes come from.
 #pragma once
+#include "error.hpp"
 #include "view.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <type_traits>
@@ -98,6 +100,8 @@ class buffer<T, host> {
  private:
   void grow(index_t capacity) {
     if (capacity == 0) return;
+    if (capacity < 0 || static_cast<std::size_t>(capacity) > PTRDIFF_MAX / sizeof(T))
+      fail(message("a buffer of ", capacity, " elements of ", sizeof(T), " bytes is beyond any memory"));
     void* raw = from_->allocate(from_, sizeof(T) * static_cast<std::size_t>(capacity));
     T* fresh = static_cast<T*>(raw);
     if (size_ > 0) std::memcpy(static_cast<void*>(fresh), data_, bytes());

@@ -82,7 +82,7 @@ class context_in<host> {
   // f(i, worker_context) for i in [0, n), over the executor's threads.
   template <class F>
   void parallel_for(index_t n, F&& f) {
-    if (!threads || n == 1) {
+    if (!threads || n <= 1) {
       for (index_t i = 0; i < n; ++i) f(i, *this);
       return;
     }

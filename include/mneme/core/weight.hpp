@@ -33,7 +33,10 @@ class weight {
   template <class T>
   static weight zeros(index_t d0, index_t d1 = -1, index_t d2 = -1) {
     const int rank = d2 >= 0 ? 3 : d1 >= 0 ? 2 : 1;
-    const index_t n = d0 * (d1 >= 0 ? d1 : 1) * (d2 >= 0 ? d2 : 1);
+    index_t n = d0;
+    for (const index_t d : {d1, d2})
+      if (d >= 0 && __builtin_mul_overflow(n, d, &n))
+        fail(message("a tensor of ", d0, " x ", d1, " x ", d2, " elements is beyond any memory"));
     auto owned = std::make_shared<buffer<T>>(n);
     const void* p = owned->data();
     weight w(p, {d0, d1 >= 0 ? d1 : 1, d2 >= 0 ? d2 : 1}, rank, dtype_of<T>, std::move(owned));
@@ -68,19 +71,20 @@ class weight {
 
   // The rows once more, in the order in which products read them; null unless asked for: math/interleave.hpp.
   const std::byte* interleaved() const { return interleaved_.get(); }
-  void keep_interleaved(std::shared_ptr<const std::byte> copy) { interleaved_ = std::move(copy); }
 
   std::span<const index_t> shape() const { return {shape_.data(), static_cast<std::size_t>(rank_)}; }
 
   // Two weights are equal if shape, type and bytes are.
   friend bool operator==(const weight& a, const weight& b) {
     return a.rank_ == b.rank_ && a.shape_ == b.shape_ && a.type_ == b.type_ &&
-           (a.data_ == b.data_ || std::memcmp(a.data_, b.data_, a.bytes()) == 0);
+           (a.data_ == b.data_ || a.bytes() == 0 || std::memcmp(a.data_, b.data_, a.bytes()) == 0);
   }
 
  private:
   template <class T>
   friend T* edit(weight& w);
+  friend weight interleaved(weight w);
+  friend weight rows_of(const weight& w, index_t from, index_t count);
 
   const void* data_ = nullptr;
   std::array<index_t, 3> shape_{0, 1, 1};
@@ -91,9 +95,14 @@ class weight {
   std::shared_ptr<const std::byte> interleaved_;
 };
 
-// Rows [from, from + count) of a matrix, sharing its bytes.
+inline constexpr index_t interleaved_rows = 64;  // of a block: math/interleave.hpp
+
+// Rows [from, from + count) of a matrix, sharing its bytes, and its interleaved blocks if `from` begins one.
 inline weight rows_of(const weight& w, index_t from, index_t count) {
-  return {w.row(from), {count, w.cols(), 1}, 2, w.type(), std::make_shared<const weight>(w)};
+  weight rows(w.row(from), {count, w.cols(), 1}, 2, w.type(), std::make_shared<const weight>(w));
+  if (w.interleaved() && from % interleaved_rows == 0)
+    rows.interleaved_ = {w.interleaved_, w.interleaved() + from * row_bytes(w.type(), w.cols())};
+  return rows;
 }
 
 // "[3, 5]"
@@ -102,7 +111,7 @@ std::string shape_text(const Numbers& shape) {
   std::string s = "[";
   for (const auto d : shape) {
     if (s.size() > 1) s += ", ";
-    s += std::to_string(d);
+    s += detail::text(d);
   }
   return s + "]";
 }

@@ -12,7 +12,6 @@ namespace mneme::inline MNEME_ABI {
 // every byte of codes, that byte of 64 rows: a pack of neighbouring outputs loads with one instruction, no
 // sum crosses lanes, and scales cost one product per group and pack. Same bytes as the rows; rows beyond the
 // last whole block are not repeated.
-inline constexpr index_t interleaved_rows = 64;
 
 // One group of 32 columns (fewer at the ragged end of a plain type) of a block of rows, seen through packs of
 // rows.
@@ -80,8 +79,10 @@ struct interleaved_group {
       return simd::load_bf16<P>(p);
     else if constexpr (D == dtype::f16)
       return simd::load_f16<P>(p);
-    else
+    else {
+      static_assert(D == dtype::f32 || nibbles, "a new storage type says here how its columns are read");
       return simd::load<P>(reinterpret_cast<const float*>(p));
+    }
   }
 };
 
@@ -124,7 +125,7 @@ inline weight interleaved(weight w) {
       }
   });
   const std::byte* start = copy->data();
-  w.keep_interleaved({std::move(copy), start});
+  w.interleaved_ = {std::move(copy), start};
   return w;
 }
 

@@ -15,10 +15,11 @@ class bf16_product;
 #if defined(__AVX512BF16__) && !defined(MNEME_NO_SIMD)
 template <dtype D, class Arch>
 inline constexpr bool has_bf16_product =
-    simd::width<simd::pack<float, Arch>> == 16 && (info(D).block > 1 || D == dtype::bf16);
+    simd::width<simd::pack<float, Arch>> == 16 &&
+    (D == dtype::q4_0 || D == dtype::q4_1 || D == dtype::q8_0 || D == dtype::bf16);
 
 // In the order of interleaved_product, two columns at a time; one row and many rows have the same bits. The
-// only error beyond float32 is the rounding of the rows: 2^-9 of each input.
+// only error beyond float32 is the rounding of the rows: 2^-8 of each input at most.
 template <dtype D>
 class bf16_product {
   using group = interleaved_group<D>;

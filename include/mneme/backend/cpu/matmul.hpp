@@ -11,14 +11,15 @@
 
 namespace mneme::inline MNEME_ABI {
 
-// Every sum y[r, n] runs over the columns in one fixed order (one pack of partial sums, then across lanes,
-// then the ragged tail), in the one-row and in the many-row form alike; so a row has the same bits in both.
+// Every sum y[r, n] runs over the columns in one fixed order, in the one-row and in the many-row form alike;
+// so a row has the same bits in both. Weights as they are stored: one pack of partial sums, then across lanes,
+// then the ragged tail; whole blocks of 64 interleaved ones as interleaved_product.hpp says.
 //   one row:    weights are decoded in registers, 8 outputs at a time to hide the latency of the sums
 //   many rows:  4 weight rows are decoded to scratch once, then multiplied with tiles of rows
 template <class Arch>
 struct kernel<matmul, cpu<Arch>> {
   // Whether precision::fast multiplies interleaved weights of this type with rows rounded to bfloat16, of
-  // which each input is off by up to 2^-9 of itself; else it is exact.
+  // which each input is off by up to 2^-8 of itself; else it is exact.
   static constexpr bool multiplies_bf16(dtype type) {
     return with_dtype(type, [](auto d) { return detail::has_bf16_product<d(), Arch>; });
   }
