@@ -28,14 +28,15 @@ struct row_decoder {
     } else if constexpr (D == dtype::q4_1 || D == dtype::q4_0) {
       static_assert(W <= 16, "a half block of 16 values holds whole packs");
       const P d(scale<P>(p));
-      const P m = D == dtype::q4_1 ? P(scale<P>(p + 2)) : P(-8) * d;
+      const P m(D == dtype::q4_1 ? scale<P>(p + 2) : simd::element<P>(-8));
+      const auto value = [d, m](P code) { return D == dtype::q4_1 ? simd::fma(d, code, m) : d * (code + m); };
       const auto* q = reinterpret_cast<const std::uint8_t*>(p + (D == dtype::q4_1 ? 4 : 2));
       if constexpr (simd::looks_up_nibbles<P>) {
-        simd::look_up_nibbles(q, simd::fma(d, simd::iota<P>(), m), out, out + 1);
+        simd::look_up_nibbles(q, value(simd::iota<P>()), out, out + 1);
       } else {
         unrolled<n / 2>([&](index_t i) {
-          out[i] = simd::fma(d, simd::load_nibbles<P, false>(q + i * W), m);
-          out[i + n / 2] = simd::fma(d, simd::load_nibbles<P, true>(q + i * W), m);
+          out[i] = value(simd::load_nibbles<P, false>(q + i * W));
+          out[i + n / 2] = value(simd::load_nibbles<P, true>(q + i * W));
         });
       }
     } else {

@@ -28,6 +28,35 @@ std::uint64_t bits(xsimd::batch_bool<T, A> hit) {
   }
 }
 #endif
+// The lanes of x whose bits are set, end to end; as many elements as x has may be written. And the numbers of
+// those lanes, counted from `first`.
+template <class P>
+void store_lanes(P x, std::uint64_t lanes, element<P>* to) {
+#if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
+  if constexpr (detail::is_zmm<P>) {
+    _mm512_storeu_ps(to, _mm512_maskz_compress_ps(static_cast<__mmask16>(lanes), x));
+    return;
+  }
+#endif
+  element<P> lane[static_cast<std::size_t>(width<P>)];
+  simd::store(lane, x);
+  for (; lanes; lanes &= lanes - 1) *to++ = lane[std::countr_zero(lanes)];
+}
+template <index_t Lanes>
+void store_numbers(index_t first, std::uint64_t lanes, index_t* to) {
+#if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
+  if constexpr (Lanes == 16) {
+    const __m512i low = _mm512_add_epi64(_mm512_set1_epi64(first), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+    const auto half = static_cast<__mmask8>(lanes);
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi64(half, low));
+    _mm512_storeu_si512(to + std::popcount(half),
+                        _mm512_maskz_compress_epi64(static_cast<__mmask8>(lanes >> 8),
+                                                    _mm512_add_epi64(low, _mm512_set1_epi64(8))));
+    return;
+  }
+#endif
+  for (; lanes; lanes &= lanes - 1) *to++ = first + std::countr_zero(lanes);
+}
 }  // namespace simd
 
 // Scores under selection, each with the id that breaks ties (lower first). `value` must be readable four
@@ -42,27 +71,21 @@ struct candidate_list {
     value[size] = v;
     id[size++] = i;
   }
+  // Those lanes of x whose bits are set; lane 0 has the id `first`. Writes a whole pack.
+  template <class P>
+  void push(P x, std::uint64_t lanes, index_t first) {
+    simd::store_lanes(x, lanes, value + size);
+    simd::store_numbers<simd::width<P>>(first, lanes, id + size);
+    size += std::popcount(lanes);
+  }
   // Room for n candidates.
   static candidate_list with_room(context::frame& scratch, index_t n) {
     constexpr index_t overrun = 64;  // four packs of 16: no architecture has wider ones
-    return {scratch.row<T>(n + overrun).data(), scratch.row<index_t>(n).data()};
+    return {scratch.row<T>(n + overrun).data(), scratch.row<index_t>(n + overrun).data()};
   }
 };
 
 namespace detail {
-// f(value, index) for the lanes of x that are at least the threshold, in order.
-template <class P, class F>
-void for_lanes_from(P x, simd::element<P> threshold, index_t first, F&& f) {
-  std::uint64_t hits = simd::bits(x >= P(threshold));
-  if (hits == 0) return;
-  simd::element<P> lane[static_cast<std::size_t>(simd::width<P>)];
-  simd::store(lane, x);
-  for (; hits; hits &= hits - 1) {
-    const index_t i = std::countr_zero(hits);
-    f(lane[i], first + i);
-  }
-}
-
 // rank[i] <- number of candidates with a larger value. Quadratic, but without a branch: for lists of up to
 // `few_candidates`.
 template <class Arch, class T>
@@ -75,16 +98,16 @@ void rank_candidates(candidate_list<T> c, T* rank) {
   constexpr int chains = 4;  // independent sums, to hide the latency of the addition
   for (index_t i = 0; i < c.size; i += chains * W) {
     P value[chains], larger[chains];
-    for (int b = 0; b < chains; ++b) {
+    unrolled<chains>([&](index_t b) {
       value[b] = simd::load<P>(c.value + i + b * W);
       larger[b] = P(T(0));
-    }
+    });
     for (index_t j = 0; j < c.size; ++j) {
       const P other(c.value[j]);
-      for (int b = 0; b < chains; ++b)
-        larger[b] = larger[b] + simd::select(other > value[b], P(T(1)), P(T(0)));
+      unrolled<chains>(
+          [&](index_t b) { larger[b] = larger[b] + simd::select(other > value[b], P(T(1)), P(T(0))); });
     }
-    for (int b = 0; b < chains; ++b) simd::store(rank + i + b * W, larger[b]);
+    unrolled<chains>([&](index_t b) { simd::store(rank + i + b * W, larger[b]); });
   }
 }
 template <class Arch, class T>
@@ -122,10 +145,15 @@ T kth_largest(candidate_list<T> c, index_t k) {
   }
   rank_array<Arch, T> rank;
   rank_candidates<Arch>(c, rank);
-  T least = std::numeric_limits<T>::infinity();
-  for (index_t i = 0; i < c.size; ++i)
-    if (rank[i] < static_cast<T>(k)) least = std::min(least, c.value[i]);
-  return least;
+  using P = simd::pack<T, Arch>;
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  std::fill_n(c.value + c.size, simd::width<P>, infinity);
+  P least(infinity);
+  for (index_t i = 0; i < c.size; i += simd::width<P>) {
+    const P ranks = simd::load<P>(rank + i), values = simd::load<P>(c.value + i);
+    least = simd::min(least, simd::select(ranks < P(static_cast<T>(k)), values, P(infinity)));
+  }
+  return -simd::max_of(-least);
 }
 
 template <class T>
@@ -187,7 +215,8 @@ void topk(context& ctx, row_view<const T> scores, row_view<T> best, row_view<ind
         const P v = simd::load<P>(x + m * groups + g);
         largest = simd::select(v > largest, v, largest);  // false for NaN
       }
-      detail::for_lanes_from(largest, threshold, g, [&](T v, index_t i) { list.push(v, i); });
+      const std::uint64_t hits = simd::bits(largest >= P(threshold));
+      list.push(largest, hits, g);
     }
     if (list.size >= k) threshold = detail::kth_largest<Arch>(list, k);
     list.size = 0;
@@ -202,7 +231,8 @@ void topk(context& ctx, row_view<const T> scores, row_view<T> best, row_view<ind
   };
   for_packs<T, Arch>(n, [&]<class Q>(index_t i) {
     if (list.size + W > room) cut_back();
-    detail::for_lanes_from(simd::load<Q>(x + i), threshold, i, [&](T v, index_t at) { list.push(v, at); });
+    const Q v = simd::load<Q>(x + i);
+    if (const std::uint64_t hits = simd::bits(v >= Q(threshold))) list.push(v, hits, i);
   });
   best_candidates<Arch>(ctx, list, best, indices);
 }

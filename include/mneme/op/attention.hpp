@@ -90,11 +90,10 @@ struct distance_bias {
   mat_view<const index_t> positions = {};  // [lists or 1, size]; no rows: entry i is at position i
   index_t position = 0;                    // of the query
 
-  // That of the heads [list G, list G + G).
-  distance_bias of_list(index_t list, index_t G) const {
-    const index_t table = positions.rows() > 1 ? list : 0;
-    return {slopes.size() > 0 ? slopes.sub(list * G, G) : slopes,
-            positions.rows() > 0 ? positions.range(table, table + 1) : positions, position};
+  // That of the heads [list G, list G + n G), those of n lists.
+  distance_bias of_list(index_t list, index_t G, index_t n = 1) const {
+    return {slopes.size() > 0 ? slopes.sub(list * G, n * G) : slopes,
+            positions.rows() > 1 ? positions.range(list, list + n) : positions, position};
   }
   // That of a query at another position.
   distance_bias at(index_t other) const { return {slopes, positions, other}; }
@@ -122,7 +121,8 @@ inline double alibi_slope(index_t h, index_t heads) {
 // run: over all entries. No entries: O = 0. Row-stable: a query's answer does not depend on the other
 // queries.
 // part: the partial of the entries [from, to); S receives their scores if it has rows.
-// extend: adds those entries, at most `block` of them, to a partial; `next` are read after them.
+// extend: adds those entries of several lists, at most `block` of them, to a partial of the heads of all;
+// [to, next_to) are read after them.
 // extend_rows, if shares_rows: the same for rows of queries, G of each position, of which the first position
 // sees `seen` entries and has the bias's position, every later one an entry more; for [from, to) of any
 // length.
@@ -180,14 +180,18 @@ struct kernel<attention, reference> {
   static constexpr index_t block = std::numeric_limits<index_t>::max();
   static constexpr bool shares_rows = false;
   template <class T, KvEntries E, class U>
-  static void extend(context& ctx, const E& kv, index_t from, index_t to, double scale, mat_view<const T> Q,
-                     const distance_bias& bias, const partial<U>& p, mat_view<U> S, const E&, index_t,
-                     index_t) noexcept {
-    context::frame scratch(ctx);
-    const index_t G = Q.rows();
-    const partial<U> more{scratch.row<U>(G), scratch.row<U>(G), scratch.mat<U>(G, kv.d_value)};
-    part(ctx, kv, from, to, scale, Q, bias, more, S);
-    merge(p, more);
+  static void extend(context& ctx, row_view<const E> lists, index_t from, index_t to, index_t, double scale,
+                     mat_view<const T> Q, const distance_bias& bias, const partial<U>& p,
+                     mat_view<U> S) noexcept {
+    const index_t G = Q.rows() / lists.size();
+    for (index_t list = 0; list < lists.size(); ++list) {
+      context::frame scratch(ctx);
+      const partial<U> more{scratch.row<U>(G), scratch.row<U>(G), scratch.mat<U>(G, lists[list].d_value)};
+      const index_t first = list * G, last = first + G;
+      part(ctx, lists[list], from, to, scale, Q.range(first, last), bias.of_list(list, G), more,
+           S.rows() > 0 ? S.range(first, last) : S);
+      merge(p.of_heads(first, last), more);
+    }
   }
   template <class T>
   static void finish(const partial<T>& p, mat_view<T> P) noexcept {

@@ -29,42 +29,45 @@ template <class Backend, class T, class EntriesOf>
 void attend_lists(context& ctx, index_t lists, EntriesOf&& entries_of, double scale, mat_view<const T> Q,
                   mat_view<T> O, mat_view<T> P, const distance_bias& bias = {}) noexcept {
   using op = kernel<attention, Backend>;
+  using entries = std::remove_cvref_t<decltype(entries_of(index_t{0}))>;
   context::frame scratch(ctx);
-  const index_t heads = Q.rows(), G = heads / lists, size = entries_of(index_t{0}).size;
+  const auto all = scratch.row<entries>(lists);
+  for (index_t list = 0; list < lists; ++list) std::construct_at(&all[list], entries_of(list));
+  const index_t heads = Q.rows(), G = heads / lists, size = all[0].size;
   // Scratch for every length is taken before the first token.
   const index_t parts = ctx.preparing ? most_attention_parts : attention_parts(size);
   const index_t length = attention_part(size);
   const auto highest = scratch.mat<T>(parts, heads), total = scratch.mat<T>(parts, heads);
   const auto sums = scratch.mat<T>((parts - 1) * heads, O.cols());
-  const auto partial_of = [&](index_t list, index_t k) -> partial<T> {
-    const auto sum = k == 0 ? O : sums.range((k - 1) * heads, k * heads);
-    return {highest[k].sub(list * G, G), total[k].sub(list * G, G), sum.range(list * G, list * G + G)};
+  const auto partial_of = [&](index_t k, index_t from, index_t to) {
+    const partial<T> p{highest[k], total[k], k == 0 ? O : sums.range((k - 1) * heads, k * heads)};
+    return p.of_heads(from, to);
   };
-  const auto of_list = [&](mat_view<T> M, index_t list) {
-    return M.rows() > 0 ? M.range(list * G, list * G + G) : M;
+  const auto of_heads = [&](mat_view<T> M, index_t from, index_t to) {
+    return M.rows() > 0 ? M.range(from, to) : M;
   };
   // Lists lie side by side: the same stretch of several of them is on the same pages of memory. But threads
   // want work, whatever their number.
-  const index_t groups = ctx.threads ? std::min((most_attention_parts + parts - 1) / parts, lists) : 1;
+  const bool alone = !ctx.threads;  // and one part follows the other
+  const index_t groups = !alone ? std::min((most_attention_parts + parts - 1) / parts, lists) : 1;
   const auto one = [&](index_t job, context& worker) {
     const index_t k = job % parts, group = job / parts;
     const index_t first = group * lists / groups, last = (group + 1) * lists / groups;
     const index_t from = std::min(k * length, size), to = std::min(from + length, size);
-    for (index_t list = first; list < last; ++list) clear(partial_of(list, k));
+    const index_t q = first * G, q_end = last * G;
+    const partial<T> p = partial_of(k, q, q_end);
+    clear(p);
     for (index_t at = from, end; at < to; at = end) {
       end = at + std::min(to - at, op::block);
-      for (index_t list = first; list < last; ++list) {
-        const bool again = list + 1 == last;
-        op::extend(worker, entries_of(list), at, end, scale, Q.range(list * G, list * G + G),
-                   bias.of_list(list, G), partial_of(list, k), of_list(P, list),
-                   entries_of(again ? first : list + 1), again ? end : at, again ? to : end);
-      }
+      op::extend(worker, row_view<const entries>(all.sub(first, last - first)), at, end, alone ? size : to,
+                 scale, Q.range(q, q_end), bias.of_list(first, G, last - first), p, of_heads(P, q, q_end));
     }
   };
   const auto joined = [&](index_t list, context&) {
-    for (index_t k = 1; k < parts; ++k) merge(partial_of(list, 0), partial_of(list, k));
-    const auto p = of_list(P, list);
-    op::finish(partial_of(list, 0), mat_view<T>(p.data(), p.rows(), size, p.stride()));
+    const index_t q = list * G, q_end = q + G;
+    for (index_t k = 1; k < parts; ++k) merge(partial_of(0, q, q_end), partial_of(k, q, q_end));
+    const auto p = of_heads(P, q, q_end);
+    op::finish(partial_of(0, q, q_end), mat_view<T>(p.data(), p.rows(), size, p.stride()));
   };
   if (ctx.preparing || size * heads * Q.cols() >= attention_worth_threads) {
     ctx.parallel_for(groups * parts, one);

@@ -19,6 +19,10 @@ template <class T>
 struct partial {
   row_view<T> highest, total;  // [G] m, l
   mat_view<T> sum;             // [G, d_value] o
+
+  partial of_heads(index_t from, index_t to) const {
+    return {highest.sub(from, to - from), total.sub(from, to - from), sum.range(from, to)};
+  }
 };
 
 template <class T>

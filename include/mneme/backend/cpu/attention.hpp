@@ -3,7 +3,7 @@
 #pragma once
 #include "../../op/attention_lists.hpp"
 #include "../dispatch.hpp"
-#include "attention_tile.hpp"
+#include "attention_block.hpp"
 
 #include <algorithm>
 
@@ -33,38 +33,55 @@ struct kernel<attention, cpu<Arch>> {
     clear(p);
     for (index_t at = from, end; at < to; at = end) {
       end = std::min(at + block, to);
-      extend(ctx, kv, at, end, scale, Q, bias, p, S, kv, end, to);
+      extend(ctx, row_view<const E>(&kv, 1), at, end, to, scale, Q, bias, p, S);
     }
   }
   template <class T, KvEntries E>
-  static void extend(context& ctx, const E& kv, index_t from, index_t to, double scale, mat_view<const T> Q,
-                     const distance_bias& bias, const partial<T>& p, mat_view<T> S, const E& next,
-                     index_t next_from, index_t next_to) noexcept {
-    rows_of_block rows{from, to - from, kv.d_key};
-    if constexpr (StoredEntries<E>) {
-      rows.next = std::min(next_to - next_from, block);
-      rows.next_bytes = bytes<E>(kv.d_key);
-      for (index_t i = 0; i < rows.next; ++i) rows.asked[i] = next.key(next_from + i);
-    }
+  static void extend(context& ctx, row_view<const E> lists, index_t from, index_t to, index_t next_to,
+                     double scale, mat_view<const T> Q, const distance_bias& bias, const partial<T>& p,
+                     mat_view<T> S) noexcept {
+    context::frame scratch(ctx);
+    const auto scores = scratch.mat<T>(Q.rows(), block);
+    const index_t G = Q.rows() / lists.size();
+    const auto soften = [&](index_t list) {
+      for (index_t g = list * G; g < (list + 1) * G; ++g) {
+        const auto s = scores[g].sub(0, to - from);
+        bias.of_list(list, G).add(g - list * G, from, s);
+        if (S.rows() > 0) std::copy_n(s.data(), s.size(), S[g].data() + from);
+        tile::soften(s, p.sum[g], p.highest[g], p.total[g]);
+      }
+    };
     if constexpr (may_read_stored<T, E>())
-      if (reads_stored<T>(kv)) {
-        using stored =
+      if (reads_stored<T>(lists[0])) {
+        using rows =
             std::conditional_t<E::type == dtype_of<T>, detail::plain_rows<T>, detail::coded_rows<E::type>>;
-        rows.value_bytes = bytes<E>(kv.d_value);
-        for (index_t i = 0; i < rows.n; ++i) rows.keys[i] = kv.key(from + i);
-        for (index_t i = 0; i < rows.n; ++i) rows.values[i] = kv.value(from + i);
-        return add<stored, T>(ctx, rows, scale, Q, bias, p, S);
+        detail::block_of_lists<rows, T, E> stored(lists, from, to, next_to);
+        stored.template score<tile>(Q, static_cast<T>(scale), scores);
+        for (index_t list = 0; list < lists.size(); ++list) soften(list);
+        return stored.template collect<tile>(mat_view<const T>(scores), p.sum);
       }
     if constexpr (!(StoredEntries<E> && E::template in_place<T>)) {
-      context::frame scratch(ctx);
-      const auto keys = scratch.mat<T>(block, kv.width()), values = scratch.mat<T>(block, kv.width());
-      for (index_t i = 0; i < rows.n; ++i) {
-        if constexpr (StoredEntries<E>) detail::ask_for(kv.value(from + i), bytes<E>(kv.d_value));
-        rows.keys[i] = kv.template key_row<Arch>(from + i, keys[i].data());
+      using rows = detail::plain_rows<T>;
+      const auto room = scratch.mat<T>(block, lists[0].width());
+      const void* at[block];
+      detail::lines_ahead none;
+      const index_t n = to - from;
+      for (index_t list = 0; list < lists.size(); ++list) {
+        const E& kv = lists[list];
+        const mat_view<const T> q = Q.range(list * G, (list + 1) * G);
+        const auto s = scores.range(list * G, (list + 1) * G);
+        for (index_t i = 0; i < n; ++i) at[i] = kv.template key_row<Arch>(from + i, room[i].data());
+        std::fill(at + n, at + block, at[n - 1]);  // tiles are whole
+        tile::in_fours(G, [&]<int N>(index_t g) {
+          tile::template score<N>(q, g, rows{at}, n, kv.d_key, static_cast<T>(scale), s, none);
+        });
+        soften(list);
+        for (index_t i = 0; i < n; ++i) at[i] = kv.template value_row<Arch>(from + i, room[i].data());
+        tile::in_fours(G, [&]<int N>(index_t g) {
+          tile::template collect<N>(mat_view<const T>(s), g, rows{at}, n,
+                                    p.sum.range(list * G, (list + 1) * G), none);
+        });
       }
-      for (index_t i = 0; i < rows.n; ++i)
-        rows.values[i] = kv.template value_row<Arch>(from + i, values[i].data());
-      add<detail::plain_rows<T>, T>(ctx, rows, scale, Q, bias, p, S);
     }
   }
   // Rows of T, read one block at a time.
@@ -82,7 +99,7 @@ struct kernel<attention, cpu<Arch>> {
     const auto rows = scratch.mat<T>(block, kv.width), scores = scratch.mat<T>(R, block);
     const void* at[block];
     for (index_t i = 0; i < block; ++i) at[i] = rows[i].data();
-    detail::rows_ahead none;
+    detail::lines_ahead none;
     for (index_t first = from; first < to; first += block) {
       const index_t n = std::min(block, to - first);
       const auto visible = [&](index_t r) { return std::clamp<index_t>(seen + r / G - first, 0, n); };
@@ -90,7 +107,7 @@ struct kernel<attention, cpu<Arch>> {
       std::fill(at + n, at + block, at[n - 1]);
       tile::in_fours(R, [&]<int N>(index_t r) {
         if (const index_t m = visible(r + N - 1); m > 0)
-          tile::template score<N, plain, T>(Q, r, at, m, kv.d_key, static_cast<T>(scale), scores, none);
+          tile::template score<N>(Q, r, plain{at}, m, kv.d_key, static_cast<T>(scale), scores, none);
       });
       for (index_t r = 0; r < R; ++r)
         if (const auto s = scores[r].sub(0, visible(r)); s.size() > 0) {
@@ -100,11 +117,11 @@ struct kernel<attention, cpu<Arch>> {
       kv.read(kv.entries, true, first, n, rows);
       tile::in_fours(R, [&]<int N>(index_t r) {
         const index_t all = visible(r);
-        if (all > 0) tile::template collect<N, plain, T>(scores, r, at, all, p.sum, none);
+        if (all > 0) tile::template collect<N>(mat_view<const T>(scores), r, plain{at}, all, p.sum, none);
         for (index_t j = r + 1; j < r + N; ++j)  // what later rows see beyond it
           if (const index_t m = visible(j); m > all)
-            tile::template collect<1, plain, T>(mat_view<T>(scores.data() + all, R, block - all, block), j,
-                                                at + all, m - all, p.sum, none);
+            tile::template collect<1>(mat_view<const T>(scores.data() + all, R, block - all, block), j,
+                                      plain{at + all}, m - all, p.sum, none);
       });
     }
   }
@@ -122,10 +139,6 @@ struct kernel<attention, cpu<Arch>> {
   }
 
  private:
-  template <class E>
-  static constexpr index_t bytes(index_t d) {
-    return row_bytes(E::type, stored_row<E::type>::padded(d));
-  }
   // Whether the loops may read rows where they stand: as T, or as floats in whole groups of at most four
   // packs (double, which is there to check, does without).
   template <class T>
@@ -152,41 +165,13 @@ struct kernel<attention, cpu<Arch>> {
     for (index_t i = 0; i < n; ++i) {
       if constexpr (StoredEntries<E>)
         if (constexpr index_t ahead = 8; i + ahead < n)
-          detail::ask_for(values ? kv.value(from + i + ahead) : kv.key(from + i + ahead), bytes<E>(d));
+          detail::ask_for(values ? kv.value(from + i + ahead) : kv.key(from + i + ahead),
+                          detail::stored_bytes<E>(d));
       T* const room = to[i].data();
       const T* const row =
           values ? kv.template value_row<Arch>(from + i, room) : kv.template key_row<Arch>(from + i, room);
       if (row != room) std::copy_n(row, d, room);
     }
-  }
-
-  struct rows_of_block {
-    index_t first, n, d_key;
-    index_t value_bytes = 0, next = 0, next_bytes = 0;  // to ask for: values if they are stored, next keys
-    const void *keys[block] = {}, *values[block] = {}, *asked[block] = {};
-  };
-  // Adds a block to p.
-  template <class Rows, class T>
-  static void add(context& ctx, rows_of_block& b, double scale, mat_view<const T> Q,
-                  const distance_bias& bias, const partial<T>& p, mat_view<T> S) noexcept {
-    context::frame scratch(ctx);
-    const index_t G = Q.rows(), n = b.n;
-    const auto scores = scratch.mat<T>(G, block);
-    std::fill(b.keys + n, b.keys + block, b.keys[n - 1]);  // tiles are whole
-    detail::rows_ahead values{b.values, b.value_bytes > 0 ? n : 0, b.value_bytes};
-    detail::rows_ahead keys{b.asked, b.next, b.next_bytes};
-    tile::in_fours(G, [&]<int N>(index_t g) {
-      tile::template score<N, Rows, T>(Q, g, b.keys, n, b.d_key, static_cast<T>(scale), scores, values);
-      values.rows = 0;
-    });
-    for (index_t g = 0; g < G; ++g) bias.add(g, b.first, scores[g].sub(0, n));
-    if (S.rows() > 0)
-      for (index_t g = 0; g < G; ++g) std::copy_n(scores[g].data(), n, S[g].data() + b.first);
-    for (index_t g = 0; g < G; ++g) tile::soften(scores[g].sub(0, n), p.sum[g], p.highest[g], p.total[g]);
-    tile::in_fours(G, [&]<int N>(index_t g) {
-      tile::template collect<N, Rows, T>(scores, g, b.values, n, p.sum, keys);
-      keys.rows = 0;
-    });
   }
 };
 

@@ -8,25 +8,29 @@
 
 namespace mneme::inline MNEME_ABI::detail {
 
-// How the loops over channels read a row: of T, pack by pack; stored as D, decoded on the way, block types in
+// How the loops over channels read rows: of T, pack by pack; stored as D, decoded on the way, block types in
 // whole groups. A channel has the same value either way, and enters a sum in the same order.
 template <class T>
 struct plain_rows {
+  const void* const* row;
+
   template <class V>
   static constexpr index_t step = simd::width<V>;
   template <class V>
-  static void load(const void* row, index_t c, V* out) {
-    *out = simd::load<V>(static_cast<const T*>(row) + c);
+  void load(index_t i, index_t c, V* out) const {
+    *out = simd::load<V>(static_cast<const T*>(row[i]) + c);
   }
 };
 template <dtype D>
 struct coded_rows {
+  const void* const* row;
+
   static constexpr bool halves = D == dtype::f16 || D == dtype::bf16;
   template <class V>
   static constexpr index_t step = halves ? simd::width<V> : decode_group;
   template <class V>
-  static void load(const void* row, index_t c, V* out) {
-    const auto* p = static_cast<const std::byte*>(row);
+  void load(index_t i, index_t c, V* out) const {
+    const auto* p = static_cast<const std::byte*>(row[i]);
     if constexpr (D == dtype::f16)
       *out = simd::load_f16<V>(p + 2 * c);
     else if constexpr (D == dtype::bf16)
@@ -36,20 +40,40 @@ struct coded_rows {
   }
 };
 
-// Asks memory for a row. Inlined by force, and into no lambda: gcc drops calls of functions that only
-// prefetch.
-[[gnu::always_inline]] inline void ask_for(const void* row, index_t bytes) noexcept {
-  for (index_t b = 0; b < bytes; b += 64) __builtin_prefetch(static_cast<const std::byte*>(row) + b, 0, 2);
-}
-// Rows that come next. Those of one list may lie a page apart, where no hardware prefetcher follows; asked
-// for between the products of others, they arrive meanwhile.
-struct rows_ahead {
-  const void* const* row = nullptr;
-  index_t rows = 0, bytes = 0;
+// Bytes that come next, in pieces. Rows of one list may lie a page apart, where no hardware prefetcher
+// follows; asked for in the order of their addresses, evenly between the products of others, they arrive
+// meanwhile.
+class lines_ahead {
+ public:
+  static constexpr index_t line = 64;
 
-  [[gnu::always_inline]] void ask(index_t i) const noexcept {
-    if (i < rows) ask_for(row[i], bytes);
+  lines_ahead() = default;
+  // `count` pieces of so many bytes, in so many calls of ask().
+  lines_ahead(const std::byte* const* pieces, index_t count, index_t bytes, index_t calls)
+      : pieces_(pieces), end_(pieces + count), bytes_(bytes) {
+    at_once_ = calls > 0 ? (count * lines_of(bytes) + calls - 1) / calls : 0;
+    next();
   }
+  // Inlined by force, and into no lambda: gcc drops calls of functions that only prefetch.
+  [[gnu::always_inline]] void ask() noexcept {
+    if (left_ <= 0) return;
+    for (index_t n = at_once_; n > 0; --n, at_ += line) __builtin_prefetch(at_, 0, 2);
+    left_ -= at_once_;
+    if (left_ <= 0) next();
+  }
+
+ private:
+  static constexpr index_t lines_of(index_t bytes) { return (bytes + line - 1) / line; }
+  // The next pieces that lie end to end.
+  void next() noexcept {
+    if (pieces_ == end_) return;
+    const std::byte* last = at_ = *pieces_++;
+    for (; pieces_ != end_ && *pieces_ == last + bytes_; ++pieces_) last = *pieces_;
+    left_ = lines_of(last + bytes_ - at_);
+  }
+
+  const std::byte *const *pieces_ = nullptr, *const *end_ = nullptr, *at_ = nullptr;
+  index_t bytes_ = 0, at_once_ = 0, left_ = 0;  // lines
 };
 
 // Sums of a query are formed in an order that depends on the entries alone, whatever N it is computed with.
@@ -73,17 +97,37 @@ struct attention_tile {
     if (g < G) f.template operator()<1>(g);
   }
 
-  // scores[g .. g + N][i] = scale q_g . k_i for i < n; written and read in whole tiles, behind n as well.
-  template <int N, class Rows, class T>
-  [[gnu::flatten]] static void score(mat_view<const T> Q, index_t g, const void* const* keys, index_t n,
-                                     index_t d, T scale, mat_view<T> scores,
-                                     const rows_ahead& next) noexcept {
+  // Calls of ask() in score, and in collect, for n entries of d channels and G queries.
+  // Tiles of many keys are few: they ask at every step over channels.
+  template <int N>
+  static constexpr bool asks_within = N < 4;
+  template <class Rows, class T>
+  static index_t steps_of_score(index_t G, index_t n, index_t d) {
+    index_t calls = 0;
+    in_fours(G, [&]<int N>(index_t) {
+      const index_t tiles = (n + sums<T> / N - 1) / (sums<T> / N);
+      calls += asks_within<N> ? tiles * (d / Rows::template step<pack<T>>) : tiles;
+    });
+    return calls;
+  }
+  template <class T>
+  static index_t steps_of_collect(index_t G, index_t n, index_t d) {
+    constexpr index_t channels = 4 * simd::width<pack<T>>;
+    return (G + 3) / 4 * n * std::max<index_t>(d / channels, 1);
+  }
+
+  // scores[g .. g + N][i] = scale q_g . k_i for i < n; keys are read and scores written in whole tiles, behind
+  // n as well.
+  template <int N, class T, class Rows>
+  [[gnu::noinline, gnu::flatten]] static void score(mat_view<const T> Q, index_t g, const Rows& keys,
+                                                    index_t n, index_t d, T scale, mat_view<T> scores,
+                                                    lines_ahead& next) noexcept {
     constexpr int K = sums<T> / N;
     const T* q[N];  // found once: between two tiles nothing else is worked out
     for (int j = 0; j < N; ++j) q[j] = Q[g + j].data();
     for (index_t i = 0; i < n; i += K) {
-      for (index_t k = 0; k < K; ++k) next.ask(i + k);
-      products<N, K, Rows>(q, keys + i, d, scale, scores, g, i);
+      if constexpr (!asks_within<N>) next.ask();
+      products<N, K>(q, keys, d, scale, scores, g, i, next);
     }
   }
   // Scores to e^(s - m) under the new maximum m; what was summed before is scaled down to it.
@@ -103,25 +147,23 @@ struct attention_tile {
                       }));
   }
   // O[g .. g + N] += sum_i weights[.][i] v_i, a few packs of channels at a time in registers.
-  template <int N, class Rows, class T>
-  static void collect(mat_view<const T> weights, index_t g, const void* const* values, index_t n,
-                      mat_view<T> O, rows_ahead& next) noexcept {
+  template <int N, class T, class Rows>
+  static void collect(mat_view<const T> weights, index_t g, const Rows& values, index_t n, mat_view<T> O,
+                      lines_ahead& next) noexcept {
     using V = pack<T>;
     constexpr index_t width = simd::width<V>, step = Rows::template step<V>, packs = step / width;
     const index_t d = O.cols();
     index_t c = 0;
-    for (; c + 4 * width <= d; c += 4 * width, next.rows = 0)
-      columns<N, 4, V, Rows, T>(weights, g, values, n, O, c, next);
-    for (; c + step <= d; c += step, next.rows = 0)
-      columns<N, packs, V, Rows, T>(weights, g, values, n, O, c, next);
+    for (; c + 4 * width <= d; c += 4 * width) columns<N, 4, V>(weights, g, values, n, O, c, next);
+    for (; c + step <= d; c += step) columns<N, packs, V>(weights, g, values, n, O, c, next);
     if constexpr (std::is_same_v<Rows, plain_rows<T>>)
-      for (; c < d; ++c, next.rows = 0) columns<N, 1, T, Rows, T>(weights, g, values, n, O, c, next);
+      for (; c < d; ++c) columns<N, 1, T>(weights, g, values, n, O, c, next);
   }
 
  private:
   template <int N, int K, class Rows, class T>
-  static void products(const T* const* Q, const void* const* keys, index_t d, T scale, mat_view<T> scores,
-                       index_t g, index_t i) noexcept {
+  static void products(const T* const* Q, const Rows& keys, index_t d, T scale, mat_view<T> scores, index_t g,
+                       index_t i, lines_ahead& next) noexcept {
     using V = pack<T>;
     constexpr index_t width = simd::width<V>, step = Rows::template step<V>, packs = step / width;
     const index_t whole = d / step * step;
@@ -130,10 +172,11 @@ struct attention_tile {
     // What there is less of stays in registers, beside the sums.
     const auto query = [&](index_t j, index_t c) { return simd::held(simd::load<V>(Q[j] + c)); };
     const auto key = [&](index_t k, index_t c, V* out) {
-      Rows::load(keys[k], c, out);
+      keys.load(i + k, c, out);
       unrolled<packs>([&](index_t w) { out[w] = simd::held(out[w]); });
     };
     for (index_t c = 0; c < whole; c += step) {
+      if constexpr (asks_within<N>) next.ask();
       if constexpr (N >= K) {
         V all[K * packs];
         unrolled<K>([&](index_t k) { key(k, c, all + k * packs); });
@@ -163,23 +206,24 @@ struct attention_tile {
     if constexpr (std::is_same_v<Rows, plain_rows<T>>)
       if (whole < d)
         for (index_t j = 0; j < N * K; ++j) {
-          const T *q = Q[j / K], *k = static_cast<const T*>(keys[j % K]);
+          const T *q = Q[j / K], *k = static_cast<const T*>(keys.row[i + j % K]);
           for (index_t c = whole; c < d; ++c) s[j] = simd::fma(q[c], k[c], s[j]);
           s[j] *= scale;
         }
     unrolled<N>([&](index_t j) { std::copy_n(s + j * K, K, scores[g + j].data() + i); });
   }
   template <int N, int W, class V, class Rows, class T>
-  [[gnu::flatten]] static void columns(mat_view<const T> weights, index_t g, const void* const* values,
-                                       index_t n, mat_view<T> O, index_t c, const rows_ahead& next) noexcept {
+  [[gnu::noinline, gnu::flatten]] static void columns(mat_view<const T> weights, index_t g,
+                                                      const Rows& values, index_t n, mat_view<T> O, index_t c,
+                                                      lines_ahead& next) noexcept {
     constexpr index_t step = Rows::template step<V>, packs = step / simd::width<V>;
     V sum[N][W];
     const auto at = [&](index_t j, index_t w) { return O[g + j].data() + c + w * simd::width<V>; };
     unrolled<N>([&](index_t j) { unrolled<W>([&](index_t w) { sum[j][w] = simd::load<V>(at(j, w)); }); });
     for (index_t i = 0; i < n; ++i) {
-      next.ask(i);
+      next.ask();
       V v[W];
-      unrolled<W / packs>([&](index_t w) { Rows::load(values[i], c + w * step, v + w * packs); });
+      unrolled<W / packs>([&](index_t w) { values.load(i, c + w * step, v + w * packs); });
       unrolled<N>([&](index_t j) {
         const V p(weights[g + j][i]);
         unrolled<W>([&](index_t w) { sum[j][w] = simd::fma(p, v[w], sum[j][w]); });
