@@ -38,7 +38,7 @@ class Picture:
 
 
 def bars(path, title, rows, text_of):
-    """rows: (label, 1 thread or not, value >= 1); a pair of shades for 1 and more threads."""
+    """rows: (label, 1 thread or not, value >= 1, goal or None); a pair of shades for 1 and more threads."""
     labels = list(dict.fromkeys(row[0] for row in rows))
     left, width, height, top = 330, 560, 20, 50
     most = max(row[2] for row in rows)
@@ -48,6 +48,8 @@ def bars(path, title, rows, text_of):
     for shade, text, at in ((COLOURS[0], "1 thread", left), (PALE, "more threads", left + 90)):
         picture.rect(at, 23, 10, 10, shade)
         picture.text(at + 14, 32, text)
+    picture.line([(left + 200, 22), (left + 200, 34)], COLOURS[1], 2)
+    picture.text(left + 206, 32, "goal")
     for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000):
         if tick <= most:
             picture.line([(x_of(tick), top - 4), (x_of(tick), top + height * len(labels))])
@@ -55,8 +57,10 @@ def bars(path, title, rows, text_of):
     for i, label in enumerate(labels):
         y = top + height * i
         picture.text(left - 6, y + 13, label, "end")
-        for text, first, value in rows:
+        for text, first, value, goal in rows:
             if text == label:
+                if goal:
+                    picture.line([(x_of(goal), y), (x_of(goal), y + height - 1)], COLOURS[1], 2)
                 picture.rect(left, y + (2 if first else 10), max(1.0, x_of(value) - left), 7,
                              COLOURS[0] if first else PALE)
                 picture.text(x_of(value) + 4, y + (9 if first else 17), text_of(value), size=8)

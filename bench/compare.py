@@ -10,89 +10,13 @@ with an entry per repetition. README.md says how to read the table.
 """
 
 import argparse
-import json
 import math
 import pathlib
 import statistics
 
 import chart
-
-NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
-LEVELS = {1: "L1", 2: "L2", 3: "L3", 4: "DRAM"}
-OURS, REFERENCE = "kernel", "reference"
-
-
-class Series:
-    """The repetitions of one benchmark."""
-
-    def __init__(self):
-        self.times, self.work, self.error = [], {}, None   # nanoseconds, counters
-
-    @property
-    def time(self):
-        return statistics.median(self.times)
-
-    @property
-    def noise(self):
-        """Interquartile range over median."""
-        if len(self.times) < 2:
-            return math.inf
-        low, _, high = statistics.quantiles(self.times, n=4, method="inclusive")
-        return (high - low) / self.time
-
-
-class Results:
-    """cases[(op, shape, mode, threads)][who] -> Series, limits[(what, threads)] -> per nanosecond."""
-
-    def __init__(self):
-        self.cases, self.limits, self.context, self.ten_lines = {}, {}, {}, None
-
-    def read(self, path):
-        data = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        self.context = self.context or data.get("context", {})
-        self.ten_lines = data.get("ten_lines", self.ten_lines)
-        limits = {}
-        # Repetitions come in random order: back to that of registration, memories after the ops.
-        order = lambda b: (b["name"].startswith("memory."), b.get("family_index", 0))
-        for b in sorted(data.get("benchmarks", []), key=order):
-            if b.get("run_type", "iteration") != "iteration":
-                continue
-            parts = b["name"].split("/")
-            if parts[0] == "limit":
-                end = next(i for i, p in enumerate(parts) if p.startswith("threads:"))
-                key = ("/".join(parts[1:end]), int(parts[end][8:]))
-                amount = b["fmas"] + b["exps"] + b["read"] + b["updated"]  # one of them
-                limits.setdefault(key, []).append(amount / nanoseconds(b))
-                continue
-            op, shape, *mode, threads, who = parts[:6]
-            series = self.cases.setdefault((op, shape, " ".join(mode), int(threads[8:])), {}).setdefault(
-                who, Series())
-            if b.get("error_occurred"):
-                series.error = b.get("error_message", "error")
-                continue
-            series.times.append(nanoseconds(b))
-            series.work = b
-        for key, rates in limits.items():
-            self.limits[key] = statistics.median(rates)
-
-    def floor(self, work, threads):
-        """Nanoseconds at the limits, the larger of arithmetic and memory; None if unknown."""
-        limit = lambda what: self.limits.get((what, threads))
-        level = LEVELS.get(work.get("level"))
-        costs = [("fmas", "fma"), ("exps", "exp"), ("read", f"read/{level}"), ("updated", f"update/{level}")]
-        spent = {}
-        for amount, what in costs:
-            if not work.get(amount):
-                spent[amount] = 0
-            elif limit(what):
-                spent[amount] = work[amount] / limit(what)
-            else:
-                return None
-        return max(spent["fmas"] + spent["exps"], spent["read"] + spent["updated"]) or None
-
-
-def nanoseconds(b):
-    return b["real_time"] * NANOSECONDS[b["time_unit"]]
+from goals import Goals
+from results import NANOSECONDS, OURS, REFERENCE, Ratio, Results, fastest, is_peer
 
 
 def digits(x):
@@ -112,38 +36,86 @@ def against(other, ours):
     """other / ours; "~" where the difference drowns in noise."""
     if not other or not other.times:
         return "-"
-    ratio = other.time / ours.time
-    noise = max(ours.noise, other.noise)
-    return "~" if abs(math.log(ratio)) <= math.log1p(noise) else digits(ratio)
+    ratio = Ratio.of(other, ours)
+    return "~" if ratio.drowns() else digits(ratio.value)
 
 
-def best_peer(who):
-    peers = {name: s for name, s in who.items() if name not in (OURS, REFERENCE) and s.times}
-    return min(peers.items(), key=lambda item: item[1].time, default=(None, None))
-
-
-def table(results, before):
-    header = ["op", "shape", "mode", "threads", "time", "x limit", "x reference", "x peer", "peer", "noise"]
+def table(results, before, judged, notes):
+    header = ["op", "shape", "mode", "threads", "time", "x limit", "goal", "met", "x reference", "x peer", "peer",
+              "noise"]
     if before:
         header.append("x before")
+    limits = {j.case: j for j in judged if j.goal.limit}
     rows = []
-    for (op, shape, mode, threads), who in results.cases.items():
+    for case, who in results.cases.items():
         ours = who.get(OURS)
-        if not ours or curve_of(mode):
+        if not ours or curve_of(case.mode):
             continue
-        row = [op, shape, mode, str(threads)]
+        row = [case.op, case.shape, case.mode, str(case.threads)]
         if not ours.times:
             rows.append(row + [f"not timed: {ours.error}"])
             continue
-        floor = results.floor(ours.work, threads)
-        peer, series = best_peer(who)
-        row += [duration(ours.time), digits(ours.time / floor) if floor else "-",
-                against(who.get(REFERENCE), ours), against(series, ours), peer or "-",
-                percent(ours.noise)]
+        floor, goal = results.over_floor(case), limits.get(case)
+        peer, series = fastest({name: s for name, s in who.items() if is_peer(name)})
+        row += [duration(ours.time), digits(floor.value) if floor else "-",
+                f"{goal.goal.limit}" if goal else "-", notes.verdict(goal) if goal else "-",
+                against(who.get(REFERENCE), ours), against(series, ours), peer or "-", percent(ours.noise)]
         if before:
-            row.append(against(before.cases.get((op, shape, mode, threads), {}).get(OURS), ours))
+            row.append(against(before.cases.get(case, {}).get(OURS), ours))
         rows.append(row)
     return header, rows
+
+
+class Notes:
+    """Reasons why goals are not met, numbered as they are first named."""
+
+    def __init__(self):
+        self.texts = []
+
+    def verdict(self, judged):
+        text = judged.verdict()
+        if judged.met or judged.ratio is None or not judged.goal.reason:
+            return text
+        if judged.goal.reason not in self.texts:
+            self.texts.append(judged.goal.reason)
+        return f"{text} [{self.texts.index(judged.goal.reason) + 1}]"
+
+
+def other_goals(judged, notes):
+    """Goals that are ratios of two measurements."""
+    rows = []
+    for j in judged:
+        if not j.goal.limit:
+            measured = digits(j.ratio.value) + (" quoted" if j.quoted else "") if j.ratio else "-"
+            rows.append([j.case.name, j.goal.text(), measured, notes.verdict(j)])
+    return ["case", "goal", "measured", "met"], rows
+
+
+def quotations(results, quoted):
+    """What peers that no registry carries took elsewhere, held against our time by way of both floors."""
+    rows = [[case.name, who, "~" if ratio.drowns() else digits(ratio.value)]
+            for case in results.cases for who, ratio in quoted.ratios(results, case).items()]
+    return ["case", "quoted", "x quoted"], rows
+
+
+def print_goals(results, goals, judged, notes, complete):
+    header, rows = other_goals(judged, notes)
+    if rows:
+        print_columns(header, rows, left=(0, 1, 3))
+    header, rows = quotations(results, goals.quoted)
+    if rows:
+        print_columns(header, rows, left=(0, 1))
+        print("quoted:", "; ".join(goals.quoted.sources.values()), end="\n\n")
+    for number, text in enumerate(notes.texts, 1):
+        print(f"[{number}] {text}")
+    counts = {}
+    for j in judged:
+        counts[j.verdict()] = counts.get(j.verdict(), 0) + 1
+    if counts:
+        print("goals:", ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
+    for warning in goals.warnings(results, judged, complete):
+        print(f"warning: {warning}")
+    print()
 
 
 def print_columns(header, rows, left=(), about=2):
@@ -166,21 +138,20 @@ def print_context(results):
     print(f"{c.get('cpu', 'cpu unknown')}, {c.get('num_cpus', '?')} CPUs, {caches}; "
           f"{c.get('compiler', 'compiler unknown')}; commit {c.get('commit', 'unknown')}; "
           f"{c.get('date', '')}; load {c.get('load_avg', ['?'])[0]}")
+    for peer, what in results.peers.items():
+        print(f"{peer}: {what}")
     for threads in sorted({t for _, t in results.limits}):
         print(f"limits, threads {threads} (G/s of FMAs, exps, bytes read, bytes updated):",
               ", ".join(f"{what} {rate:.3g}" for (what, t), rate in results.limits.items() if t == threads))
     print()
 
 
-def bars(results):
+def bars(results, judged):
     """Rows of the chart of x limit."""
-    rows = []
-    for (op, shape, mode, threads), who in results.cases.items():
-        ours = who.get(OURS)
-        floor = ours and ours.times and not curve_of(mode) and results.floor(ours.work, threads)
-        if floor:
-            rows.append((f"{op} {shape} {mode}", threads == 1, ours.time / floor))
-    return rows
+    floors = {case: results.over_floor(case) for case in results.cases if not curve_of(case.mode)}
+    goals = {j.case: j.goal.limit for j in judged if j.goal.limit}
+    return [(f"{case.op} {case.shape} {case.mode}", case.threads == 1, floor.value, goals.get(case))
+            for case, floor in floors.items() if floor]
 
 
 # ---- curves: cases whose mode is "lanes <n>" or "T <n>" ----------------------------------------------------------
@@ -265,31 +236,37 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("results", nargs="+", help="JSON files of one machine and one session")
     ap.add_argument("--before", help="an older result of ours: adds the column `x before`, old / new time")
+    ap.add_argument("--cpu-time", action="store_true", help="the processor's time of what runs on one thread, for a "
+                    "machine that does other work too")
+    ap.add_argument("--complete", action="store_true", help="warn of goals that match no case")
     ap.add_argument("--charts", help="draw limits.svg, streams.svg and growth.svg into this folder")
     args = ap.parse_args()
 
-    results, before = Results(), None
+    results, before = Results(args.cpu_time), None
     for path in args.results:
         results.read(path)
     if args.before:
-        before = Results()
+        before = Results(args.cpu_time)
         before.read(args.before)
+    goals, notes = Goals(pathlib.Path(__file__).parent), Notes()
+    judged = goals.judge(results)
     print_context(results)
-    header, rows = table(results, before)
+    header, rows = table(results, before, judged, notes)
     if rows:
-        print_columns(header, rows, left=(0, 1, 2, 8), about=4)
+        print_columns(header, rows, left=(0, 1, 2, 7, 10), about=4)
+    print_goals(results, goals, judged, notes, args.complete)
     of_streams, of_growth = streams(results), growth(results)
-    notes = ten_lines(results.ten_lines) if results.ten_lines else []
-    for note in notes:
-        print(note)
+    built = ten_lines(results.ten_lines) if results.ten_lines else []
+    for line in built:
+        print(line)
     if args.charts:
         folder = pathlib.Path(args.charts)
-        if of_limits := bars(results):
+        if of_limits := bars(results, judged):
             chart.bars(folder / "limits.svg", "time / limit of this machine: 1 is the fastest", of_limits, digits)
         if of_streams:
             chart.panels(folder / "streams.svg", of_streams)
         if of_growth:
-            chart.panels(folder / "growth.svg", of_growth, notes)
+            chart.panels(folder / "growth.svg", of_growth, built)
 
 
 if __name__ == "__main__":
