@@ -13,6 +13,22 @@ struct exp_function {
 };
 inline constexpr exp_function exp{};  // an object: argument-dependent lookup would find xsimd's own function
 
+namespace detail {
+// e^(x - n ln 2), |x - n ln 2| <= ln 2 / 2. ln 2 in two parts, so that n times the first is exact.
+template <class P>
+[[gnu::always_inline]] inline P exp_of_remainder(P x, P n) noexcept {
+  P r = simd::fma(n, P(-0.693359375f), x);
+  r = simd::fma(n, P(2.12194440e-4f), r);
+  P p = P(1.9875691500e-4f);  // minimax polynomial of (e^r - 1 - r) / r^2
+  p = simd::fma(p, r, P(1.3981999507e-3f));
+  p = simd::fma(p, r, P(8.3334519073e-3f));
+  p = simd::fma(p, r, P(4.1665795894e-2f));
+  p = simd::fma(p, r, P(1.6666665459e-1f));
+  p = simd::fma(p, r, P(5.0000001201e-1f));
+  return simd::fma(p, r * r, r) + P(1.0f);
+}
+}  // namespace detail
+
 template <class P>
 P exp_function::operator()(P x) const {
   using T = simd::element<P>;
@@ -20,18 +36,18 @@ P exp_function::operator()(P x) const {
     return simd::precise::exp(x);
   } else {
     constexpr T lowest = -86.643397f, highest = 88.722839f;  // 125 ln 2; log of the largest float
+#if defined(__AVX512F__) && !defined(MNEME_NO_SIMD)
+    // The same bits, with less to guard: scalef takes any power of two, and min leaves NaN as it is.
+    if constexpr (simd::detail::is_zmm<P>) {
+      const __mmask16 counts = _mm512_cmp_ps_mask(x, _mm512_set1_ps(lowest), _CMP_NLT_UQ);
+      const P bounded = _mm512_min_ps(_mm512_set1_ps(highest + 1), x),
+              n = simd::round(bounded * P(1.44269504f));
+      return _mm512_maskz_scalef_ps(counts, detail::exp_of_remainder(bounded, n), n);
+    }
+#endif
     const P clamped = simd::max(simd::min(x, P(highest)), P(lowest));
-    // x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts, so that n * high is exact.
     const P n = simd::round(clamped * P(1.44269504f));
-    P r = simd::fma(n, P(-0.693359375f), clamped);
-    r = simd::fma(n, P(2.12194440e-4f), r);
-    P p = P(1.9875691500e-4f);  // minimax polynomial of (e^r - 1 - r) / r^2
-    p = simd::fma(p, r, P(1.3981999507e-3f));
-    p = simd::fma(p, r, P(8.3334519073e-3f));
-    p = simd::fma(p, r, P(4.1665795894e-2f));
-    p = simd::fma(p, r, P(1.6666665459e-1f));
-    p = simd::fma(p, r, P(5.0000001201e-1f));
-    p = simd::fma(p, r * r, r) + P(1.0f);
+    const P p = detail::exp_of_remainder(clamped, n);
     // n reaches 128, whose power of two is no float: take one factor of two out.
     P y = simd::scale_by_power_of_two(p + p, n - P(1.0f));
     y = simd::select(x < P(lowest), P(0.0f), y);

@@ -114,4 +114,23 @@ template <class P>
   return simd::load<P>(lane);
 }
 
+// Lane j is sum(x(j)), j < width<P>; x is called once for each, in an order that keeps few packs waiting.
+template <class P, class F>
+[[gnu::always_inline]] inline P sums_from(F&& x) {
+#if !defined(MNEME_NO_SIMD) && defined(__AVX512F__)
+  if constexpr (detail::is_zmm<P>) {
+    __m512 quarters[4];
+#pragma GCC unroll 1
+    for (index_t e = 0; e < 4; ++e) {
+      const P a = x(e), b = x(4 + e), c = x(8 + e), d = x(12 + e);
+      quarters[e] = detail::folded(a, b, c, d);
+    }
+    return detail::in_quarters(quarters[0], quarters[1], quarters[2], quarters[3]);
+  }
+#endif
+  P all[static_cast<std::size_t>(width<P>)];
+  for (index_t j = 0; j < width<P>; ++j) all[j] = x(j);
+  return sums(all);
+}
+
 }  // namespace mneme::inline MNEME_ABI::simd

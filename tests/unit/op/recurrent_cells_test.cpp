@@ -114,18 +114,19 @@ TEMPLATE_LIST_TEST_CASE("sums: the sum of each of width packs", "", test_archs) 
   const auto wrong = []<class T>(T) {
     using P = simd::pack<T, TestType>;
     constexpr index_t W = simd::width<P>;
-    T x[W][W], sum[W];
+    T x[W][W], sum[W], one_by_one[W];
     P packs[W];
     for (index_t i = 0; i < W; ++i) {
       for (index_t j = 0; j < W; ++j) x[i][j] = static_cast<T>(100 * i + j * (i + 3));  // sums are exact
       packs[i] = simd::load<P>(x[i]);
     }
     simd::store(sum, simd::sums(packs));
+    simd::store(one_by_one, simd::sums_from<P>([&](index_t i) { return packs[i]; }));
     index_t sums_wrong = 0;
     for (index_t i = 0; i < W; ++i) {
       T expected = 0;
       for (T v : x[i]) expected += v;
-      sums_wrong += sum[i] != expected;
+      sums_wrong += sum[i] != expected || one_by_one[i] != expected;
     }
     return sums_wrong;
   };

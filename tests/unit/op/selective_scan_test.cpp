@@ -94,7 +94,7 @@ void agrees_with_reference(index_t rows, index_t E, index_t N, index_t G, parts 
 
 // A ssm_problem with the tensors of one golden case.
 template <class T>
-ssm_problem<T> golden_problem(const golden& file, const std::string& name) {
+ssm_problem<T> golden_ssm(const golden& file, const std::string& name) {
   ssm_problem<T> p(0, 1, 1, 1);
   const auto tensor = [&](const char* what) {
     return file.has(name, what) ? golden_matrix<T>(file, name, what) : matrix<T>(0, 0);
@@ -113,7 +113,7 @@ void meets_golden_values(kernel_of<selective_scan, T> run, double bound) {
   const golden file("selective_scan");
   for (const std::string& name : file.cases()) {
     CAPTURE(name);
-    const auto got = golden_problem<T>(file, name).run(run);
+    const auto got = golden_ssm<T>(file, name).run(run);
     CHECK(golden_error<T>(got.outputs, golden_matrix<double>(file, name, "y")) < bound);
     CHECK(golden_error<T>(got.state[0], golden_matrix<double>(file, name, "h1")) < bound);
   }

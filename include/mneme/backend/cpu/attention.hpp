@@ -165,8 +165,8 @@ struct kernel<attention, cpu<Arch>> {
     for (index_t i = 0; i < n; ++i) {
       if constexpr (StoredEntries<E>)
         if (constexpr index_t ahead = 8; i + ahead < n)
-          detail::ask_for(values ? kv.value(from + i + ahead) : kv.key(from + i + ahead),
-                          detail::stored_bytes<E>(d));
+          ask_for<2>(values ? kv.value(from + i + ahead) : kv.key(from + i + ahead),
+                     detail::stored_bytes<E>(d));
       T* const room = to[i].data();
       const T* const row =
           values ? kv.template value_row<Arch>(from + i, room) : kv.template key_row<Arch>(from + i, room);

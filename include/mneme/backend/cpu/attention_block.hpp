@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A block of stored entries of several lists, read in the order of memory.
 #pragma once
+#include "../../math/prefetch.hpp"
 #include "../../op/attention.hpp"
 #include "attention_tile.hpp"
 
@@ -9,11 +10,6 @@ namespace mneme::inline MNEME_ABI::detail {
 template <class E>
 constexpr index_t stored_bytes(index_t d) {
   return row_bytes(E::type, stored_row<E::type>::padded(d));
-}
-// Asks memory for a row. Inlined by force, and into no lambda: gcc drops calls of functions that only
-// prefetch.
-[[gnu::always_inline]] inline void ask_for(const void* row, index_t bytes) noexcept {
-  for (index_t b = 0; b < bytes; b += 64) __builtin_prefetch(static_cast<const std::byte*>(row) + b, 0, 2);
 }
 
 // Caches keep the rows of all lists for an entry side by side. The lists take turns every few entries, first

@@ -2,6 +2,7 @@
 // embedding_bag and embedding_dot on packs. Rows lie anywhere in a table that no cache holds, so their bytes
 // are asked for some rows before they are needed, across the rows of the result.
 #pragma once
+#include "../../math/prefetch.hpp"
 #include "../../math/sums.hpp"
 #include "../../op/embedding_bag.hpp"
 #include "../dispatch.hpp"
@@ -10,20 +11,12 @@ namespace mneme::inline MNEME_ABI {
 
 namespace detail {
 // Asks for bytes [at, at + bytes) of the row that comes `ahead` after *id, if the list goes on so far.
-// Inlined by force: gcc takes a function that does no more than prefetch for one without effect, and drops
-// its calls.
-#if defined(__GNUC__)
 template <index_t ahead>
 [[gnu::always_inline]] inline void prefetch_row(const weight& table, const index_t* id, const index_t* end,
                                                 index_t at, index_t bytes) {
   if (end - id <= ahead || id[ahead] < 0) return;
-  const auto* row = static_cast<const std::byte*>(table.row(id[ahead])) + at;
-  for (index_t b = 0; b < bytes; b += 64) __builtin_prefetch(row + b);
+  ask_for<1>(static_cast<const std::byte*>(table.row(id[ahead])) + at, bytes);
 }
-#else
-template <index_t ahead>
-void prefetch_row(const weight&, const index_t*, const index_t*, index_t, index_t) {}
-#endif
 // f(r, where the list of ids ends that goes on after row r): blocks of rows, spread over threads.
 template <class F>
 void for_id_rows(context& ctx, mat_view<const index_t> ids, F&& f) {

@@ -23,7 +23,7 @@ struct kernel<gru_recurrence, cpu<Arch>> {
 
  private:
   template <class T>
-  static void gates(index_t H, const T* p, const T* a, T* h) noexcept {
+  [[gnu::flatten]] static void gates(index_t H, const T* p, const T* a, T* h) noexcept {
     for_packs<T, Arch>(H, [&]<class P>(index_t j) {
       const P r = sigmoid(simd::load<P>(p + j) + simd::load<P>(a + j));
       const P z = sigmoid(simd::load<P>(p + H + j) + simd::load<P>(a + H + j));

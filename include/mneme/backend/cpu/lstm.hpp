@@ -23,7 +23,7 @@ struct kernel<lstm_recurrence, cpu<Arch>> {
 
  private:
   template <class T>
-  static void gates(index_t H, const T* z, T* h, T* c) noexcept {
+  [[gnu::flatten]] static void gates(index_t H, const T* z, T* h, T* c) noexcept {
     for_packs<T, Arch>(H, [&]<class P>(index_t j) {
       const P i = sigmoid(simd::load<P>(z + j)), f = sigmoid(simd::load<P>(z + H + j));
       const P g = tanh(simd::load<P>(z + 2 * H + j)), o = sigmoid(simd::load<P>(z + 3 * H + j));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // selective_scan on packs.
 #pragma once
+#include "../../math/prefetch.hpp"
 #include "../../math/vector.hpp"
 #include "../../op/selective_scan.hpp"
 #include "../dispatch.hpp"
@@ -38,6 +39,15 @@ struct kernel<selective_scan, cpu<Arch>> {
     T *const step = rows[0].data(), *const drive = rows[1].data(), *const read = rows[2].data();
     for (index_t t = 0, y = Y.rows() - in.u.rows(); t < in.u.rows(); ++t, ++y) {
       const T* u = in.u[t].data() + from;
+      // Pieces of two rows lie too far apart for hardware prefetchers.
+      if (constexpr index_t ahead = 2; t + ahead < in.u.rows()) {
+        ask_for<2>(in.u[t + ahead].data() + from, count);
+        ask_for<2>(in.delta[t + ahead].data() + from, count);
+        if (y + ahead >= 0) {
+          ask_for<2>(Y[y + ahead].data() + from, count);
+          if (in.z.rows() > 0) ask_for<2>(in.z[y + ahead].data() + from, count);
+        }
+      }
       step_sizes(in, t, from, count, u, step, drive);
       update(N, in, t, h, from, count, step, drive, read);
       if (y >= 0) outputs(in, y, from, count, u, read, Y[y].data() + from);
@@ -45,8 +55,8 @@ struct kernel<selective_scan, cpu<Arch>> {
   }
   // step = dt, drive = dt u.
   template <class T>
-  static void step_sizes(const selective_scan_input<T>& in, index_t t, index_t from, index_t count,
-                         const T* u, T* step, T* drive) noexcept {
+  [[gnu::flatten]] static void step_sizes(const selective_scan_input<T>& in, index_t t, index_t from,
+                                          index_t count, const T* u, T* step, T* drive) noexcept {
     const T* delta = in.delta[t].data() + from;
     const T* bias = in.delta_bias.size() > 0 ? in.delta_bias.data() + from : nullptr;
     for_packs<T, Arch>(count, [&]<class P>(index_t i) {
@@ -60,8 +70,9 @@ struct kernel<selective_scan, cpu<Arch>> {
   // One token of all channels: h, and read = C.h. As many channels as a pack has lanes are taken together, so
   // that one transposing reduction gathers their sums.
   template <class Size, class T>
-  static void update(Size N, const selective_scan_input<T>& in, index_t t, mat_view<T> h, index_t from,
-                     index_t count, const T* step, const T* drive, T* read) noexcept {
+  [[gnu::flatten]] static void update(Size N, const selective_scan_input<T>& in, index_t t, mat_view<T> h,
+                                      index_t from, index_t count, const T* step, const T* drive,
+                                      T* read) noexcept {
     using P = simd::pack<T, Arch>;
     constexpr index_t together = simd::width<P>;
     const index_t group = h.rows() / in.groups;
@@ -71,22 +82,26 @@ struct kernel<selective_scan, cpu<Arch>> {
       const auto one = [&](index_t c, P& sum, T& rest) {
         advance(N, in.A[from + c].data(), B, C, step[c], drive[c], h[from + c].data(), sum, rest);
       };
-      P sums[together];
-      T rests[together];
+      T rests[together] = {};
       for (; i + together <= end; i += together) {
-        for (index_t c = 0; c < together; ++c) one(i + c, sums[c], rests[c]);
-        simd::store(read + i, simd::sums(sums) + simd::load<P>(rests));
+        const P sums = simd::sums_from<P>([&](index_t c) {
+          P sum;
+          one(i + c, sum, rests[c]);
+          return sum;
+        });
+        simd::store(read + i, sums + simd::load<P>(rests));
       }
       for (; i < end; ++i) {
-        one(i, sums[0], rests[0]);
-        read[i] = simd::sum(sums[0]) + rests[0];
+        P sum;
+        one(i, sum, rests[0]);
+        read[i] = simd::sum(sum) + rests[0];
       }
     }
   }
   // y = (read + D u) silu(z).
   template <class T>
-  static void outputs(const selective_scan_input<T>& in, index_t row, index_t from, index_t count, const T* u,
-                      const T* read, T* y) noexcept {
+  [[gnu::flatten]] static void outputs(const selective_scan_input<T>& in, index_t row, index_t from,
+                                       index_t count, const T* u, const T* read, T* y) noexcept {
     const T* D = in.D.size() > 0 ? in.D.data() + from : nullptr;
     const T* z = in.z.rows() > 0 ? in.z[row].data() + from : nullptr;
     for_packs<T, Arch>(count, [&]<class P>(index_t i) {
