@@ -5,6 +5,8 @@ namespace {
 const bench::suite all([] {
   using namespace mneme;
   bench::add<bench::recurrence<rules::gla>>("gla/16x128x128", {16, 16, 128, 128});
+  bench::add<bench::recurrence<rules::gla, bfloat16>>("gla/16x128x128,bf16_state", {16, 16, 128, 128},
+                                                      bench::rounded_state);
   bench::add<bench::recurrence<rules::rwkv6>>("rwkv6/32x64", {32, 32, 64, 64});
 });
 }  // namespace

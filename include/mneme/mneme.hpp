@@ -4,6 +4,7 @@
 #pragma once
 #include "core/any_memory.hpp"
 #include "core/any_state.hpp"
+#include "core/bfloat16.hpp"
 #include "core/buffer.hpp"
 #include "core/compose/chain.hpp"
 #include "core/compose/cross.hpp"

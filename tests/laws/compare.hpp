@@ -80,8 +80,8 @@ std::string state_bit_difference(const S& got, const S& expected) {
   return {};
 }
 
-// Floating-point leaves within the tolerance, wide integers equal. Bytes and 16-bit words are codes of a
-// store, which rounding may move by one: only their number is compared here, their meaning through the
+// Leaves of float and double within the tolerance, wide integers equal. Bytes and all of 16 bits are what a
+// store has rounded, which may move by one: only their number is compared here, their meaning through the
 // outputs that follow.
 template <class S>
 std::string state_difference(const S& got, const S& expected, const tolerance& allowed) {

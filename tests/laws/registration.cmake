@@ -3,6 +3,7 @@
 #   <sources>  variable that receives the registration files: every header of memory/ and layer/, and of
 #              kv_attention one file per eviction policy with the stores that the laws see under it
 #   <few>      variable that receives those of them without the policies that are seen under the plain store alone
+#              and without the states of bfloat16
 #   <laws>     variable that receives the sources of the laws (test cases and allocation counter included)
 # A new header is found by the next build (CONFIGURE_DEPENDS). By convention memory/foo.hpp declares the
 # template mneme::foo<T, Backend>; whatever else a memory needs lives in a subfolder.
@@ -25,7 +26,10 @@ function(mneme_law_registrations out_sources out_few out_laws)
   set(include "${_mneme_include_dir}/mneme")
   set(out "${CMAKE_CURRENT_BINARY_DIR}/law_registrations")
   set(sources "")
-  set(under_plain_store_alone "")
+  set(in_main_leg_alone "")
+  # States of bfloat16: of each kind of update one member of the family, in one file. The others share with them every
+  # line that knows of it.
+  set(bf16_content "")
 
   file(GLOB headers CONFIGURE_DEPENDS "${include}/layer/*.hpp" "${include}/memory/*.hpp")
   foreach(header IN LISTS headers)
@@ -63,7 +67,29 @@ const bool ${stem}_registered = mneme_test::register_family<${stem}_family>();
 ")
     _mneme_write_if_changed("${out}/${stem}.cpp" "${content}")
     list(APPEND sources "${out}/${stem}.cpp")
+    if(stem MATCHES "^(gla|gated_delta_net|rwkv7)$")
+      string(APPEND bf16_content "#include <${path}>
+
+#include \"laws/register.hpp\"
+
+namespace {
+struct ${stem}_bf16_family {
+  template <std::same_as<float> T>
+  using native = mneme::${stem}<T, mneme::native, mneme::bfloat16>;
+  template <class T>
+  using oracle = mneme::${stem}<T, mneme::reference, mneme::bfloat16>;
+  static std::string name() { return \"${stem}_bf16\"; }
+};
+const bool ${stem}_bf16_registered = mneme_test::register_family<${stem}_bf16_family>();
+}  // namespace
+")
+    endif()
   endforeach()
+  if(bf16_content)
+    _mneme_write_if_changed("${out}/bf16_states.cpp" "${bf16_content}")
+    list(APPEND sources "${out}/bf16_states.cpp")
+    list(APPEND in_main_leg_alone "${out}/bf16_states.cpp")
+  endif()
 
   if(EXISTS "${include}/memory/kv_attention.hpp")
     file(GLOB policies CONFIGURE_DEPENDS "${include}/evict/*.hpp")
@@ -112,7 +138,7 @@ const bool ${stem}_registered = mneme_test::register_family<${stem}_family>();
       if(policy MATCHES "^(full|window|h2o)$")
         set(stores "${law_stores}")
       else()
-        list(APPEND under_plain_store_alone "${out}/kv_${policy}.cpp")
+        list(APPEND in_main_leg_alone "${out}/kv_${policy}.cpp")
       endif()
       if(policy STREQUAL "window")
         set(pairs "${all_pairs}")
@@ -138,7 +164,7 @@ const bool kv_${policy}_pairs = mneme_test::register_kv_pairs<mneme::evict::${po
 
   file(GLOB laws CONFIGURE_DEPENDS "${_mneme_laws_dir}/*.cpp")
   set(${out_sources} "${sources}" PARENT_SCOPE)
-  list(REMOVE_ITEM sources ${under_plain_store_alone})
+  list(REMOVE_ITEM sources ${in_main_leg_alone})
   set(${out_few} "${sources}" PARENT_SCOPE)
   set(${out_laws} "${laws}" PARENT_SCOPE)
 endfunction()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // leaf: one member of a state without its C++ type; the currency of type erasure and of state files.
 #pragma once
+#include "bfloat16.hpp"
 #include "fields.hpp"
 
 #include <algorithm>
@@ -9,14 +10,17 @@
 
 namespace mneme::inline MNEME_ABI {
 
-enum class element : std::uint8_t { f32, f64, i8, u8, i16, u16, i32, u32, i64, u64 };
+enum class element : std::uint8_t { f32, f64, bf16, i8, u8, i16, u16, i32, u32, i64, u64 };
 
 template <class E>
 constexpr element element_of() {
   static_assert(
-      (std::is_arithmetic_v<E> && !std::is_same_v<E, bool> && sizeof(E) <= 8) || std::is_same_v<E, std::byte>,
-      "states hold integers, float, double or bytes; bool has bit patterns that are no value");
-  if constexpr (std::is_floating_point_v<E>)
+      (std::is_arithmetic_v<E> && !std::is_same_v<E, bool> && sizeof(E) <= 8) ||
+          std::is_same_v<E, std::byte> || std::is_same_v<E, bfloat16>,
+      "states hold integers, float, double, bfloat16 or bytes; bool has bit patterns that are no value");
+  if constexpr (std::is_same_v<E, bfloat16>)
+    return element::bf16;
+  else if constexpr (std::is_floating_point_v<E>)
     return sizeof(E) == 8 ? element::f64 : element::f32;
   else {
     constexpr bool is_signed = std::is_signed_v<E>;

@@ -30,7 +30,8 @@ struct state_info {
 namespace detail {
 
 inline std::string_view type_name(element e) {
-  constexpr std::string_view names[] = {"F32", "F64", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"};
+  constexpr std::string_view names[] = {"F32", "F64", "BF16", "I8",  "U8", "I16",
+                                        "U16", "I32", "U32",  "I64", "U64"};
   return names[static_cast<std::size_t>(e)];
 }
 

@@ -47,23 +47,25 @@ struct delta_net_params {
 // Shapes: x, y [D]; q, k [H, K]; v, o, W_g x [H, V]; beta [H]; D = d_model, H = heads, K = head_dim_k, V =
 // head_dim_v; rms_norm is per head, its weight shared by the heads.
 // Cost per token: 4 D H (K + V) + 2 D H + 2 conv_size H (2 K + V) + 6 H K V flops, and 2 D H V for the gate.
-// State: H K V + (conv_size - 1) H (2 K + V) elements of T, whatever the length of the past. Row-stable.
+// State: H K V elements of Stored, (conv_size - 1) H (2 K + V) of T, whatever the length of the past.
+// Row-stable.
 // Source: Yang, Wang, Zhang, Shen, Kim, "Parallelizing Linear Transformers with the Delta Rule over Sequence
 // Length", 2024, sections 2.2 and 3.4; layer and tensor names as DeltaNet of flash-linear-attention.
 // Deviations: none from its defaults; other activations than silu, the sum norm of q and k, and a constant
 // beta, which the layer also offers, are left out.
-template <class T, class Backend = default_backend<recurrence<rules::delta_net>>>
-class delta_net : public detail::matrix_mixer<delta_net<T, Backend>, T, Backend, rules::delta_net,
-                                              delta_net_config, delta_net_params> {
-  using base =
-      detail::matrix_mixer<delta_net, T, Backend, rules::delta_net, delta_net_config, delta_net_params>;
+template <class T, class Backend = default_backend<recurrence<rules::delta_net>>,
+          StoresElementsOf<T> Stored = T>
+class delta_net : public detail::matrix_mixer<delta_net<T, Backend, Stored>, T, Backend, rules::delta_net,
+                                              delta_net_config, delta_net_params, Stored> {
+  using base = detail::matrix_mixer<delta_net, T, Backend, rules::delta_net, delta_net_config,
+                                    delta_net_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
-  using projection = detail::delta_projection<T, Backend, delta_net_config, delta_net_params>;
+  using projection = detail::delta_projection<T, Backend, delta_net_config, delta_net_params, Stored>;
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::conv_state<T>;
+  using state = detail::conv_state<T, Stored>;
   using base::base;
   // Read only: the kernels read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }

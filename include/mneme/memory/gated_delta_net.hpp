@@ -55,22 +55,25 @@ struct gated_delta_net_params {
 // value_heads, K = head_dim_k, V = head_dim_v. Value head h reads key head floor(h Hk / Hv); rms_norm is per
 // head, its weight shared by the heads.
 // Cost per token: 2 D (2 Hk K + 3 Hv V + 2 Hv) + 2 conv_size (2 Hk K + Hv V) + 7 Hv K V flops.
-// State: Hv K V + (conv_size - 1) (2 Hk K + Hv V) elements of T, whatever the length of the past. Row-stable.
+// State: Hv K V elements of Stored, (conv_size - 1) (2 Hk K + Hv V) of T, whatever the length of the past.
+// Row-stable.
 // Source: Yang, Kautz, Hatamizadeh, "Gated Delta Networks: Improving Mamba2 with Delta Rule", 2024, equation
 // 10; layer and tensor names as GatedDeltaNet of flash-linear-attention. Qwen3-Next's: from_qwen3_next.
-template <class T, class Backend = default_backend<recurrence<rules::gated_delta_net>>>
+template <class T, class Backend = default_backend<recurrence<rules::gated_delta_net>>,
+          StoresElementsOf<T> Stored = T>
 class gated_delta_net
-    : public detail::matrix_mixer<gated_delta_net<T, Backend>, T, Backend, rules::gated_delta_net,
-                                  gated_delta_net_config, gated_delta_net_params> {
+    : public detail::matrix_mixer<gated_delta_net<T, Backend, Stored>, T, Backend, rules::gated_delta_net,
+                                  gated_delta_net_config, gated_delta_net_params, Stored> {
   using base = detail::matrix_mixer<gated_delta_net, T, Backend, rules::gated_delta_net,
-                                    gated_delta_net_config, gated_delta_net_params>;
+                                    gated_delta_net_config, gated_delta_net_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
-  using projection = detail::delta_projection<T, Backend, gated_delta_net_config, gated_delta_net_params>;
+  using projection =
+      detail::delta_projection<T, Backend, gated_delta_net_config, gated_delta_net_params, Stored>;
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::conv_state<T>;
+  using state = detail::conv_state<T, Stored>;
   using base::base;
   // Read only: the kernels read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }

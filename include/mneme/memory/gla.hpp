@@ -44,22 +44,23 @@ struct gla_params {
 //   per head S <- diag(alpha) S + k v^T;  o = S^T q;  y = W_o (rms_norm(o) silu(W_g x))
 // Shapes: x, y [D]; q, k, alpha [H, K]; v, o, W_g x [H, V]; D = d_model, H = heads, K = head_dim_k, V =
 // head_dim_v, R = gate_rank; rms_norm is per head, its weight shared by the heads.
-// Cost per token: 4 D H (K + 1.5 V) + 2 R (D + H K) + 5 H K V flops. State: H K V elements of T, whatever the
-// length of the past. Row-stable.
+// Cost per token: 4 D H (K + 1.5 V) + 2 R (D + H K) + 5 H K V flops. State: H K V elements of Stored,
+// whatever the length of the past. Row-stable.
 // Source: Yang, Wang, Shen, Panda, Kim, "Gated Linear Attention Transformers with Hardware-Efficient
 // Training", 2023, sections 4.1 and 4.4; layer and tensor names as GatedLinearAttention of
 // flash-linear-attention. While its fused norm is on (the default there), g_norm.weight is called
 // g_norm_swish_gate.weight.
-template <class T, class Backend = default_backend<recurrence<rules::gla>>>
-class gla : public detail::matrix_mixer<gla<T, Backend>, T, Backend, rules::gla, gla_config, gla_params> {
-  using base = detail::matrix_mixer<gla, T, Backend, rules::gla, gla_config, gla_params>;
+template <class T, class Backend = default_backend<recurrence<rules::gla>>, StoresElementsOf<T> Stored = T>
+class gla : public detail::matrix_mixer<gla<T, Backend, Stored>, T, Backend, rules::gla, gla_config,
+                                        gla_params, Stored> {
+  using base = detail::matrix_mixer<gla, T, Backend, rules::gla, gla_config, gla_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::matrix_state<T>;
+  using state = detail::matrix_state<Stored>;
   using base::base;
 
   static status check(const config& c) {

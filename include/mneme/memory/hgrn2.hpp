@@ -37,22 +37,22 @@ struct hgrn2_params {
 // Every row of S is an exponential average of the values. lambda is lower_bound, or 0.
 // Shapes: x, y [D]; q, k, alpha, lambda [H, K]; v, o [H, V]; D = d_model, H = heads, K = head_dim_k, V =
 // head_dim_v; rms_norm is over all heads together.
-// Cost per token: 4 D H (K + V) + 5 H K V flops. State: H K V elements of T, whatever the length of the
+// Cost per token: 4 D H (K + V) + 5 H K V flops. State: H K V elements of Stored, whatever the length of the
 // past. Row-stable.
 // Source: Qin, Yang, Sun, Shen, Li, Sun, Zhong, "HGRN2: Gated Linear RNNs with State Expansion", 2024,
 // section 3; layer and tensor names as HGRN2Attention of flash-linear-attention, lower_bound excepted: there
 // a model holds one table for all its layers.
-template <class T, class Backend = default_backend<recurrence<rules::hgrn2>>>
-class hgrn2
-    : public detail::matrix_mixer<hgrn2<T, Backend>, T, Backend, rules::hgrn2, hgrn2_config, hgrn2_params> {
-  using base = detail::matrix_mixer<hgrn2, T, Backend, rules::hgrn2, hgrn2_config, hgrn2_params>;
+template <class T, class Backend = default_backend<recurrence<rules::hgrn2>>, StoresElementsOf<T> Stored = T>
+class hgrn2 : public detail::matrix_mixer<hgrn2<T, Backend, Stored>, T, Backend, rules::hgrn2, hgrn2_config,
+                                          hgrn2_params, Stored> {
+  using base = detail::matrix_mixer<hgrn2, T, Backend, rules::hgrn2, hgrn2_config, hgrn2_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::matrix_state<T>;
+  using state = detail::matrix_state<Stored>;
   using base::base;
 
   static status check(const config& c) {

@@ -59,23 +59,24 @@ struct kda_params {
 // value_heads, K = head_dim_k, V = head_dim_v. Value head h reads key head floor(h Hk / Hv); rms_norm is per
 // head, its weight shared by the heads.
 // Cost per token: 4 D (Hk K + Hv V + V) + 2 D Hv + 2 Hv V (K + V) + 2 conv_size (2 Hk K + Hv V) + 7 Hv K V
-// flops. State: Hv K V + (conv_size - 1) (2 Hk K + Hv V) elements of T, whatever the length of the past.
-// Row-stable.
+// flops. State: Hv K V elements of Stored, (conv_size - 1) (2 Hk K + Hv V) of T, whatever the length of the
+// past. Row-stable.
 // Source: Kimi Team, "Kimi Linear: An Expressive, Efficient Attention Architecture", 2025, sections 3 and 4;
 // layer and tensor names as KimiDeltaAttention of flash-linear-attention.
 // Deviations: where value heads share a key head, decay and beta are still per value head (releases of the
 // layer differ in that). The decay with a lower bound that some of them offer is left out.
-template <class T, class Backend = default_backend<recurrence<rules::kda>>>
-class kda : public detail::matrix_mixer<kda<T, Backend>, T, Backend, rules::kda, kda_config, kda_params> {
-  using base = detail::matrix_mixer<kda, T, Backend, rules::kda, kda_config, kda_params>;
+template <class T, class Backend = default_backend<recurrence<rules::kda>>, StoresElementsOf<T> Stored = T>
+class kda : public detail::matrix_mixer<kda<T, Backend, Stored>, T, Backend, rules::kda, kda_config,
+                                        kda_params, Stored> {
+  using base = detail::matrix_mixer<kda, T, Backend, rules::kda, kda_config, kda_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
-  using projection = detail::delta_projection<T, Backend, kda_config, kda_params>;
+  using projection = detail::delta_projection<T, Backend, kda_config, kda_params, Stored>;
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::conv_state<T>;
+  using state = detail::conv_state<T, Stored>;
   using base::base;
   // Read only: the kernels read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }

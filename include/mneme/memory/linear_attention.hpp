@@ -34,19 +34,20 @@ struct linear_attention_params {
 //   per head S <- S + k v^T;  z <- z + k;  o = S^T q, and with `normalise` o / (z.q + epsilon)
 //   y = W_o [o_0 .. o_H-1]
 // Shapes: x, y [D]; q, k [H, K]; v, o [H, V]; D = d_model, H = heads, K = head_dim_k, V = head_dim_v.
-// Cost per token: 4 D H (K + V) + 4 H K V flops. State: H K V elements of T, and H K with `normalise`,
-// whatever the length of the past. Row-stable.
+// Cost per token: 4 D H (K + V) + 4 H K V flops. State: H K V elements of Stored, and H K of T with
+// `normalise`, whatever the length of the past. Row-stable.
 // Source: Katharopoulos, Vyas, Pappas, Fleuret, "Transformers are RNNs: Fast Autoregressive Transformers with
 // Linear Attention", 2020, equations 16 to 20.
 // Deviations: q is scaled by 1 / sqrt(K), which matters to the unnormalised form only; W_o as in public code;
 // no residual and feed-forward part, which are layers of their own. z is kept beside S, not as a column of
 // ones on v, so that S keeps its shape.
-template <class T, class Backend = default_backend<recurrence<rules::linear_attention>>>
+template <class T, class Backend = default_backend<recurrence<rules::linear_attention>>,
+          StoresElementsOf<T> Stored = T>
 class linear_attention
-    : public detail::matrix_mixer<linear_attention<T, Backend>, T, Backend, rules::linear_attention,
-                                  linear_attention_config, linear_attention_params> {
+    : public detail::matrix_mixer<linear_attention<T, Backend, Stored>, T, Backend, rules::linear_attention,
+                                  linear_attention_config, linear_attention_params, Stored> {
   using base = detail::matrix_mixer<linear_attention, T, Backend, rules::linear_attention,
-                                    linear_attention_config, linear_attention_params>;
+                                    linear_attention_config, linear_attention_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
@@ -56,8 +57,8 @@ class linear_attention
   using typename base::config, typename base::params;
 
   struct state {
-    buffer<T> S;  // [H, K, V]
-    buffer<T> z;  // [H, K], or empty without `normalise`
+    buffer<Stored> S;  // [H, K, V]
+    buffer<T> z;       // [H, K], or empty without `normalise`
     friend bool operator==(const state&, const state&) = default;
     static constexpr void fields(auto&& f, auto&... s) {
       f("state", s.S...);

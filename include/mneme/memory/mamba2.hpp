@@ -53,16 +53,16 @@ struct mamba2_params {
 // Shapes: input, y [d_model]; z, x, o [H, P], P = headdim, E = H P = expand d_model; B, C [G, N], G =
 // ngroups, N = d_state; dt, delta [H]. Head h reads group floor(h G / H).
 // Cost per token: 2 d_model (3 E + 2 G N + H) + 2 d_conv (E + 2 G N) + 5 E N flops.
-// State: E N + (d_conv - 1) (E + 2 G N) elements of T, whatever the length of the past. Row-stable.
+// State: E N elements of Stored, (d_conv - 1) (E + 2 G N) of T, whatever the length of the past. Row-stable.
 // Source: Dao, Gu, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured
 // State Space Duality", 2024, section 7 and figure 6; tensor names as Mamba2 of state-spaces/mamba and of
 // transformers.
 // Deviations: public caches keep d_conv inputs of the convolution (to take one over, drop its oldest) and S
 // as [H, P, N]. No part without a state space (d_ssm), no biases of the projections, no norm before the gate.
-template <class T, class Backend = default_backend<recurrence<rules::mamba2>>>
-class mamba2 : public detail::matrix_mixer<mamba2<T, Backend>, T, Backend, rules::mamba2, mamba2_config,
-                                           mamba2_params> {
-  using base = detail::matrix_mixer<mamba2, T, Backend, rules::mamba2, mamba2_config, mamba2_params>;
+template <class T, class Backend = default_backend<recurrence<rules::mamba2>>, StoresElementsOf<T> Stored = T>
+class mamba2 : public detail::matrix_mixer<mamba2<T, Backend, Stored>, T, Backend, rules::mamba2,
+                                           mamba2_config, mamba2_params, Stored> {
+  using base = detail::matrix_mixer<mamba2, T, Backend, rules::mamba2, mamba2_config, mamba2_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
@@ -73,7 +73,7 @@ class mamba2 : public detail::matrix_mixer<mamba2<T, Backend>, T, Backend, rules
 
   struct state {
     buffer<T> conv_state;  // [d_conv - 1, E + 2 G N]: the last inputs of the convolution, oldest first
-    buffer<T> S;           // [H, N, P]
+    buffer<Stored> S;      // [H, N, P]
     friend bool operator==(const state&, const state&) = default;
     static constexpr void fields(auto&& f, auto&... s) {
       f("conv_state", s.conv_state...);

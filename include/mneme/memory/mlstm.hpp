@@ -53,8 +53,8 @@ struct mlstm_params {
 // and where e^-m is infinite, h is 0.
 // Shapes: x, y [D]; q, k, n [H, K]; v, h, W_o x [H, V]; i, f, m [H]; D = d_model, H = heads, K = head_dim_k,
 // V = head_dim_v, c = gate_soft_cap; layer_norm is per head, without bias.
-// Cost per token: 2 D H (2 K + 3 V + 2) + 5 H K V + 4 H K flops. State: H (K V + K + 1) elements of T,
-// whatever the length of the past; no m under a sigmoid gate, no n without normalise. Row-stable.
+// Cost per token: 2 D H (2 K + 3 V + 2) + 5 H K V + 4 H K flops. State: H K V elements of Stored and H (K +
+// 1) of T, whatever the length of the past; no m under a sigmoid gate, no n without normalise. Row-stable.
 // Source: Beck, Poeppel, Spanring, et al., "xLSTM: Extended Long Short-Term Memory", 2024, section 2.3 and
 // appendix A; the layer of Beck, Poeppel, Lippe, et al., "xLSTM 7B: A Recurrent LLM for Fast and Efficient
 // Inference", 2025; tensor names as mLSTMLayer of NX-AI/xlstm (xLSTMLayer of transformers), without the
@@ -64,10 +64,10 @@ struct mlstm_params {
 // Seeded gates depend on x from the start and the input gate starts around e^0 (or 1/2), as in the paper;
 // public code starts W_i and W_f at 0, and the 7B model b_i at -10. Some public code scales k where this
 // scales q: the same outputs, but S and n are sqrt(K) times as large here.
-template <class T, class Backend = default_backend<recurrence<rules::mlstm>>>
-class mlstm
-    : public detail::matrix_mixer<mlstm<T, Backend>, T, Backend, rules::mlstm, mlstm_config, mlstm_params> {
-  using base = detail::matrix_mixer<mlstm, T, Backend, rules::mlstm, mlstm_config, mlstm_params>;
+template <class T, class Backend = default_backend<recurrence<rules::mlstm>>, StoresElementsOf<T> Stored = T>
+class mlstm : public detail::matrix_mixer<mlstm<T, Backend, Stored>, T, Backend, rules::mlstm, mlstm_config,
+                                          mlstm_params, Stored> {
+  using base = detail::matrix_mixer<mlstm, T, Backend, rules::mlstm, mlstm_config, mlstm_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
@@ -77,9 +77,9 @@ class mlstm
   using typename base::config, typename base::params;
 
   struct state {
-    buffer<T> S;  // [H, K, V]
-    buffer<T> n;  // [H, K], or empty
-    buffer<T> m;  // [H] logarithm of the scale of S and n, or empty: 0
+    buffer<Stored> S;  // [H, K, V]
+    buffer<T> n;       // [H, K], or empty
+    buffer<T> m;       // [H] logarithm of the scale of S and n, or empty: 0
     friend bool operator==(const state&, const state&) = default;
     static constexpr void fields(auto&& f, auto&... s) {
       f("state", s.S...);

@@ -42,17 +42,18 @@ struct retention_params {
 // turn_t rotates pairs of channels by their angles at the absolute position t, which the state counts.
 // Shapes: x, y [D]; q, k [H, K]; v, o, W_g x [H, V]; D = d_model, H = heads, K = head_dim_k, V = head_dim_v;
 // rms_norm is per head, its weight shared by the heads.
-// Cost per token: 4 D H (K + 1.5 V) + 5 H K V flops and K sines and cosines. State: H K V elements of T and
-// the position, whatever the length of the past. Row-stable.
+// Cost per token: 4 D H (K + 1.5 V) + 5 H K V flops and K sines and cosines. State: H K V elements of Stored
+// and the position, whatever the length of the past. Row-stable.
 // Source: Sun, Dong, Huang, Ma, Xia, Xue, Wang, Wei, "Retentive Network: A Successor to Transformer for Large
 // Language Models", 2023, equations 6 and 8; layer and tensor names as MultiScaleRetention of
 // flash-linear-attention. While its fused norm is on (the default there), g_norm.weight is called
 // g_norm_swish_gate.weight.
 // Deviations: a root-mean-square norm of each head, as there, where the paper has a group norm; no xPos.
-template <class T, class Backend = default_backend<recurrence<rules::retnet>>>
-class retention : public detail::matrix_mixer<retention<T, Backend>, T, Backend, rules::retnet,
-                                              retention_config, retention_params> {
-  using base = detail::matrix_mixer<retention, T, Backend, rules::retnet, retention_config, retention_params>;
+template <class T, class Backend = default_backend<recurrence<rules::retnet>>, StoresElementsOf<T> Stored = T>
+class retention : public detail::matrix_mixer<retention<T, Backend, Stored>, T, Backend, rules::retnet,
+                                              retention_config, retention_params, Stored> {
+  using base =
+      detail::matrix_mixer<retention, T, Backend, rules::retnet, retention_config, retention_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
@@ -62,7 +63,7 @@ class retention : public detail::matrix_mixer<retention<T, Backend>, T, Backend,
   using typename base::config, typename base::params;
 
   struct state {
-    buffer<T> S;           // [H, K, V]
+    buffer<Stored> S;      // [H, K, V]
     index_t position = 0;  // of the next token
     friend bool operator==(const state&, const state&) = default;
     static constexpr void fields(auto&& f, auto&... s) {

@@ -53,24 +53,24 @@ struct rwkv6_params {
 //   per head: o = S^T r + (sum_i r_i u_i k_i) v, of the state before the token;  S <- diag(alpha) S + k v^T
 //   y = W_o (group_norm(o) silu(g))
 // Shapes: x, y [D]; r, k, v, alpha, o, u [H, N]; D = d_model, H = heads, N = D / H; group_norm is per head.
-// Cost per token: 10 D^2 + 20 D mix_rank + 4 D decay_rank + 5 D N flops. State: D N + D elements of T,
-// whatever the length of the past. Row-stable.
+// Cost per token: 10 D^2 + 20 D mix_rank + 4 D decay_rank + 5 D N flops. State: D N elements of Stored and D
+// of T, whatever the length of the past. Row-stable.
 // Source: Peng, Goldstein, Anthony, et al., "Eagle and Finch: RWKV with Matrix-Valued States and Dynamic
 // Recurrence", 2024, section 4; layer and tensor names as RWKV_Tmix_x060 of BlinkDL/RWKV-LM, without the
 // prefix blocks.<n>.att.
 // Deviations: seeded matrices and low-rank factors start uniform in +-1/sqrt(fan in), where the paper's code
 // starts some at zero and some orthogonal; the other tensors start as there.
-template <class T, class Backend = default_backend<recurrence<rules::rwkv6>>>
-class rwkv6
-    : public detail::matrix_mixer<rwkv6<T, Backend>, T, Backend, rules::rwkv6, rwkv6_config, rwkv6_params> {
-  using base = detail::matrix_mixer<rwkv6, T, Backend, rules::rwkv6, rwkv6_config, rwkv6_params>;
+template <class T, class Backend = default_backend<recurrence<rules::rwkv6>>, StoresElementsOf<T> Stored = T>
+class rwkv6 : public detail::matrix_mixer<rwkv6<T, Backend, Stored>, T, Backend, rules::rwkv6, rwkv6_config,
+                                          rwkv6_params, Stored> {
+  using base = detail::matrix_mixer<rwkv6, T, Backend, rules::rwkv6, rwkv6_config, rwkv6_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::time_mixing_state<T>;
+  using state = detail::time_mixing_state<T, Stored>;
   using base::base;
   // Read only: the kernels read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }

@@ -75,24 +75,24 @@ struct rwkv7_params {
 //   y = W_o ((group_norm(o) + (sum_i r_i r_k_i k_i) v) g)
 // Shapes: x, y, v_first [D]; r, k, v, alpha, a, c, o, r_k [H, N]; D = d_model, H = heads, N = D / H;
 // group_norm is per head. A row is x, or x and v_first; its output y, or y and v: see value_residual.
-// Cost per token: 8 D^2 + 4 D (decay_rank + rate_rank + value_rank + gate_rank) + 9 D N flops. State: D N + D
-// elements of T, whatever the length of the past. Row-stable.
+// Cost per token: 8 D^2 + 4 D (decay_rank + rate_rank + value_rank + gate_rank) + 9 D N flops. State: D N
+// elements of Stored and D of T, whatever the length of the past. Row-stable.
 // Source: Peng, Zhang, Goldstein, et al., "RWKV-7 'Goose' with Expressive Dynamic State Evolution", 2025,
 // section 4; layer and tensor names as RWKV_Tmix_x070 of BlinkDL/RWKV-LM, without the prefix blocks.<n>.att.
 // Deviations: seeded matrices and low-rank factors start uniform in +-1/sqrt(fan in), where the paper's code
 // starts some at zero and some orthogonal; the other tensors start as there. v0, v1, v2 of a first layer,
 // which some checkpoints hold and nothing reads, are left out.
-template <class T, class Backend = default_backend<recurrence<rules::rwkv7>>>
-class rwkv7
-    : public detail::matrix_mixer<rwkv7<T, Backend>, T, Backend, rules::rwkv7, rwkv7_config, rwkv7_params> {
-  using base = detail::matrix_mixer<rwkv7, T, Backend, rules::rwkv7, rwkv7_config, rwkv7_params>;
+template <class T, class Backend = default_backend<recurrence<rules::rwkv7>>, StoresElementsOf<T> Stored = T>
+class rwkv7 : public detail::matrix_mixer<rwkv7<T, Backend, Stored>, T, Backend, rules::rwkv7, rwkv7_config,
+                                          rwkv7_params, Stored> {
+  using base = detail::matrix_mixer<rwkv7, T, Backend, rules::rwkv7, rwkv7_config, rwkv7_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
 
  public:
   using typename base::config, typename base::params;
-  using state = detail::time_mixing_state<T>;
+  using state = detail::time_mixing_state<T, Stored>;
   using base::base;
 
   index_t d_in() const { return config_.d_model * (config_.residual == value_residual::takes ? 2 : 1); }

@@ -51,16 +51,18 @@ struct simple_gla_params {
 // Shapes: x, y [D]; q, k [H, K]; v, o, W_g x [H, V]; alpha [H]; D = d_model, H = heads, K = head_dim_k, V =
 // head_dim_v; rms_norm is per head, its weight shared by the heads.
 // Cost per token: 4 D H (K + 1.5 V) + 2 D H + 2 conv_size H (2 K + V) + 5 H K V flops.
-// State: H K V + (conv_size - 1) H (2 K + V) elements of T, whatever the length of the past. Row-stable.
+// State: H K V elements of Stored, (conv_size - 1) H (2 K + V) of T, whatever the length of the past.
+// Row-stable.
 // Source: Yang, Wang, Shen, Panda, Kim, "Gated Linear Attention Transformers with Hardware-Efficient
 // Training", 2023, with the decay of a head in place of that of a channel; layer and tensor names as
 // SimpleGatedLinearAttention of flash-linear-attention. While its fused norm is on (the default there),
 // g_norm.weight is called g_norm_swish_gate.weight.
-template <class T, class Backend = default_backend<recurrence<rules::simple_gla>>>
-class simple_gla : public detail::matrix_mixer<simple_gla<T, Backend>, T, Backend, rules::simple_gla,
-                                               simple_gla_config, simple_gla_params> {
-  using base =
-      detail::matrix_mixer<simple_gla, T, Backend, rules::simple_gla, simple_gla_config, simple_gla_params>;
+template <class T, class Backend = default_backend<recurrence<rules::simple_gla>>,
+          StoresElementsOf<T> Stored = T>
+class simple_gla : public detail::matrix_mixer<simple_gla<T, Backend, Stored>, T, Backend, rules::simple_gla,
+                                               simple_gla_config, simple_gla_params, Stored> {
+  using base = detail::matrix_mixer<simple_gla, T, Backend, rules::simple_gla, simple_gla_config,
+                                    simple_gla_params, Stored>;
   friend base;
   using base::config_, base::params_, base::project;
   using typename base::arch;
@@ -68,7 +70,7 @@ class simple_gla : public detail::matrix_mixer<simple_gla<T, Backend>, T, Backen
  public:
   using base::base;
   using typename base::config, typename base::params;
-  using state = detail::conv_state<T>;
+  using state = detail::conv_state<T, Stored>;
 
   // Read only: the convolutions read tables derived from them. To replace them, construct anew.
   const params& weights() const { return params_; }

@@ -8,10 +8,10 @@
 namespace mneme::inline MNEME_ABI::detail {
 
 // The state of members whose queries, keys and values go through convolutions.
-template <class T>
+template <class T, class Stored>
 struct conv_state {
   buffer<T> q_conv, k_conv, v_conv;  // [past, channels]: last projected rows, oldest first; or empty
-  buffer<T> S;                       // [heads, K, V]
+  buffer<Stored> S;                  // [heads, K, V]
   friend bool operator==(const conv_state&, const conv_state&) = default;
   static constexpr void fields(auto&& f, auto&... s) {
     f("q_conv", s.q_conv...);
@@ -22,7 +22,7 @@ struct conv_state {
   static conv_state empty(index_t past, const matrix_shape& s, place where) {
     const auto zeros = [where](index_t n) { return buffer<T>(n, T(0), where); };
     return {zeros(past * s.key_heads * s.K), zeros(past * s.key_heads * s.K), zeros(past * s.heads * s.V),
-            zeros(s.heads * s.K * s.V)};
+            buffer<Stored>(s.heads * s.K * s.V, Stored{}, where)};
   }
 };
 

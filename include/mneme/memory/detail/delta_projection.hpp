@@ -14,7 +14,7 @@ namespace mneme::inline MNEME_ABI::detail {
 // The config has d_model, use_short_conv, conv_size, allow_neg_eigval, storage; the tensors are q_proj,
 // k_proj, v_proj, b_proj and, where there are convolutions, q_conv1d, k_conv1d, v_conv1d. What is kept here
 // are tables derived from the latter.
-template <class T, class Backend, class Config, class Params>
+template <class T, class Backend, class Config, class Params, class Stored>
 class delta_projection {
   using conv = conv_projection<T, Backend>;
 
@@ -32,8 +32,8 @@ class delta_projection {
     t.add(&Params::k_conv1d, {q, 1, c.conv_size});
     t.add(&Params::v_conv1d, {v, 1, c.conv_size});
   }
-  static conv_state<T> empty(const Config& c, const matrix_shape& s, place where) {
-    return conv_state<T>::empty(c.use_short_conv ? c.conv_size - 1 : 0, s, where);
+  static conv_state<T, Stored> empty(const Config& c, const matrix_shape& s, place where) {
+    return conv_state<T, Stored>::empty(c.use_short_conv ? c.conv_size - 1 : 0, s, where);
   }
   // What is wrong with the config of a member whose value heads share key heads.
   static status check_grouped(const char* member, const Config& c) {
@@ -52,9 +52,10 @@ class delta_projection {
 
   // All operands of a delta rule but its decay.
   recurrence_rows<T> run(context& ctx, context::frame& scratch, const Config& c, const Params& p, index_t K,
-                         std::span<const lane<conv_state<T>>> all, mat_view<const T> X) const noexcept {
+                         std::span<const lane<conv_state<T, Stored>>> all,
+                         mat_view<const T> X) const noexcept {
     using arch = typename arch_of<Backend>::type;
-    using state = conv_state<T>;
+    using state = conv_state<T, Stored>;
     const auto q = q_.run(ctx, scratch, p.q_proj, all, &state::q_conv, X, true),
                k = k_.run(ctx, scratch, p.k_proj, all, &state::k_conv, X, false),
                v = v_.run(ctx, scratch, p.v_proj, all, &state::v_conv, X, false),
@@ -67,7 +68,7 @@ class delta_projection {
   }
   // Of a row that leaves no trace: its query.
   recurrence_rows<T> asked(context& ctx, context::frame& scratch, const Params& p, index_t K,
-                           const conv_state<T>& s, mat_view<const T> x) const noexcept {
+                           const conv_state<T, Stored>& s, mat_view<const T> x) const noexcept {
     const auto q = q_.preview(ctx, scratch, p.q_proj, s.q_conv, x);
     normalise_queries(q, K);
     return {.q = q};

@@ -26,9 +26,9 @@ void scale_queries(mat_view<T> q, index_t K) noexcept {
 }
 
 // The state of a member that keeps nothing else.
-template <class T>
+template <class Stored>
 struct matrix_state {
-  buffer<T> S;  // [heads, K, V]
+  buffer<Stored> S;  // [heads, K, V]
   friend bool operator==(const matrix_state&, const matrix_state&) = default;
   static constexpr void fields(auto&& f, auto&... s) { f("state", s.S...); }
 };
@@ -41,13 +41,16 @@ struct matrix_state {
 // and, to be readable,
 //   asked(ctx, scratch, const state&, x) -> what operands gives, but of a row that leaves no trace: q and
 //       what output wants of it, k and the rest empty
-// and keeps its matrix as member S of its state.
-template <class M, class T, class Backend, rule R, class Config, class Params>
+// and keeps its matrix as member S, a buffer<Stored>, of its state. Stored is T or bfloat16; whatever else a
+// state holds is of T.
+template <class M, class T, class Backend, rule R, class Config, class Params, class Stored>
 class matrix_mixer : public mixer<M, T, Backend, Config, Params> {
   using base = mixer<M, T, Backend, Config, Params>;
 
  public:
   using base::base;
+  // What storing the matrix rounds off, relative.
+  static constexpr double storage_epsilon = std::is_same_v<Stored, T> ? 0 : storage_rounding(dtype::bf16);
 
   // Projections read their weights once for all lanes; the recurrence goes lane by lane.
   template <class S>
@@ -85,20 +88,23 @@ class matrix_mixer : public mixer<M, T, Backend, Config, Params> {
   }
 
  protected:
-  static buffer<T> empty_matrix(const matrix_shape& shape, place where) {
-    return buffer<T>(shape.heads * shape.K * shape.V, T(0), where);
+  static buffer<Stored> empty_matrix(const matrix_shape& shape, place where) {
+    return buffer<Stored>(shape.heads * shape.K * shape.V, Stored{}, where);
   }
 
  private:
   // S^T q of every head.
-  mat_view<T> recalled(context::frame& scratch, const buffer<T>& S, row_view<const T> q) const noexcept {
+  mat_view<T> recalled(context::frame& scratch, const buffer<Stored>& S, row_view<const T> q) const noexcept {
     const auto [heads, key_heads, K, V] = M::shape(this->config_);
     const auto o = scratch.template mat<T>(1, heads * V);
     std::fill(o[0].begin(), o[0].end(), T(0));
     for (index_t h = 0; h < heads; ++h)
       for (index_t i = 0; i < K; ++i)
-        axpy<typename base::arch>(V, q[h * key_heads / heads * K + i], S.data() + (h * K + i) * V,
-                                  o[0].data() + h * V);
+        for_packs<T, typename base::arch>(
+            V, [&, weight = q[h * key_heads / heads * K + i], row = S.data() + (h * K + i) * V,
+                sums = o[0].data() + h * V]<class P>(index_t j) {
+              simd::store(sums + j, simd::fma(P(weight), simd::load<P>(row + j), simd::load<P>(sums + j)));
+            });
     return o;
   }
   // Tokens [from, to), outputs [out, end).

@@ -8,10 +8,10 @@
 
 namespace mneme::inline MNEME_ABI::detail {
 
-template <class T>
+template <class T, class Stored>
 struct time_mixing_state {
-  buffer<T> shift;  // [D] the last input
-  buffer<T> S;      // [H, N, N]
+  buffer<T> shift;   // [D] the last input
+  buffer<Stored> S;  // [H, N, N]
   friend bool operator==(const time_mixing_state&, const time_mixing_state&) = default;
   static constexpr void fields(auto&& f, auto&... s) {
     f("shift", s.shift...);
