@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# mneme_law_registrations(<sources> <few> <laws>): writes one registration file per memory into the build tree.
+# mneme_law_registrations(<sources> <laws>): writes one registration file per memory into the build tree.
 #   <sources>  variable that receives the registration files: every header of memory/ and layer/, and of
 #              kv_attention one file per eviction policy with the stores that the laws see under it
-#   <few>      variable that receives those of them without the policies that are seen under the plain store alone
-#              and without the states of bfloat16
 #   <laws>     variable that receives the sources of the laws (test cases and allocation counter included)
 # A new header is found by the next build (CONFIGURE_DEPENDS). By convention memory/foo.hpp declares the
 # template mneme::foo<T, Backend>; whatever else a memory needs lives in a subfolder.
@@ -22,11 +20,10 @@ function(_mneme_write_if_changed path content)
   endif()
 endfunction()
 
-function(mneme_law_registrations out_sources out_few out_laws)
+function(mneme_law_registrations out_sources out_laws)
   set(include "${_mneme_include_dir}/mneme")
   set(out "${CMAKE_CURRENT_BINARY_DIR}/law_registrations")
   set(sources "")
-  set(in_main_leg_alone "")
   # States of bfloat16: of each kind of update one member of the family, in one file. The others share with them every
   # line that knows of it.
   set(bf16_content "")
@@ -88,7 +85,6 @@ const bool ${stem}_bf16_registered = mneme_test::register_family<${stem}_bf16_fa
   if(bf16_content)
     _mneme_write_if_changed("${out}/bf16_states.cpp" "${bf16_content}")
     list(APPEND sources "${out}/bf16_states.cpp")
-    list(APPEND in_main_leg_alone "${out}/bf16_states.cpp")
   endif()
 
   if(EXISTS "${include}/memory/kv_attention.hpp")
@@ -137,8 +133,6 @@ const bool ${stem}_bf16_registered = mneme_test::register_family<${stem}_bf16_fa
       set(pairs "${pair_stores}")
       if(policy MATCHES "^(full|window|h2o)$")
         set(stores "${law_stores}")
-      else()
-        list(APPEND in_main_leg_alone "${out}/kv_${policy}.cpp")
       endif()
       if(policy STREQUAL "window")
         set(pairs "${all_pairs}")
@@ -164,7 +158,5 @@ const bool kv_${policy}_pairs = mneme_test::register_kv_pairs<mneme::evict::${po
 
   file(GLOB laws CONFIGURE_DEPENDS "${_mneme_laws_dir}/*.cpp")
   set(${out_sources} "${sources}" PARENT_SCOPE)
-  list(REMOVE_ITEM sources ${in_main_leg_alone})
-  set(${out_few} "${sources}" PARENT_SCOPE)
   set(${out_laws} "${laws}" PARENT_SCOPE)
 endfunction()
