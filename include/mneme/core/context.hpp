@@ -79,7 +79,7 @@ class context_in<host> {
     std::size_t block_, used_;
   };
 
-  // f(i, worker_context) for i in [0, n), over the executor's threads.
+  // f(i, worker_context) for i in [0, n), over the executor's threads; f does not throw.
   template <class F>
   void parallel_for(index_t n, F&& f) {
     if (!threads || n <= 1) {
@@ -87,9 +87,11 @@ class context_in<host> {
       return;
     }
     using body = std::remove_reference_t<F>;
-    threads->run(
-        threads, n, [](void* arg, index_t i, context_in& worker) { (*static_cast<body*>(arg))(i, worker); },
+    executor* const all = std::exchange(threads, nullptr);  // a loop inside of f stays on its thread
+    all->run(
+        all, n, [](void* arg, index_t i, context_in& worker) { (*static_cast<body*>(arg))(i, worker); },
         const_cast<std::remove_const_t<body>*>(&f), *this);
+    threads = all;
   }
 
   // Bytes of scratch held (all of it reusable).

@@ -45,6 +45,24 @@ TEMPLATE_LIST_TEST_CASE("threads run every index once, each on a context of its 
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("a loop inside of a loop stays on its thread", "", executors) {
+  TestType threads(3);
+  context ctx;
+  ctx.threads = &threads;
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> runs{0}, elsewhere{0};
+    ctx.parallel_for(9, [&](index_t, context& worker) {
+      worker.parallel_for(11, [&](index_t, context& inner) {
+        ++runs;
+        elsewhere += &inner != &worker;
+      });
+    });
+    CHECK(runs == 9 * 11);
+    CHECK(elsewhere == 0);
+    CHECK(ctx.threads == &threads);
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("the calling thread works on its own context", "", executors) {
   TestType one(1);
   CHECK(one.size() == 1);
