@@ -33,13 +33,15 @@ class weight {
   template <class T>
   static weight zeros(index_t d0, index_t d1 = -1, index_t d2 = -1) {
     const int rank = d2 >= 0 ? 3 : d1 >= 0 ? 2 : 1;
-    index_t n = d0;
-    for (const index_t d : {d1, d2})
-      if (d >= 0 && __builtin_mul_overflow(n, d, &n))
-        fail(message("a tensor of ", d0, " x ", d1, " x ", d2, " elements is beyond any memory"));
+    const std::array<index_t, 3> shape{d0, d1 >= 0 ? d1 : 1, d2 >= 0 ? d2 : 1};
+    index_t n = 1;
+    for (const index_t d : shape)
+      if (__builtin_mul_overflow(n, d, &n))
+        fail(message("a tensor of ", shape[0], " x ", shape[1], " x ", shape[2],
+                     " elements is beyond any memory"));
     auto owned = std::make_shared<buffer<T>>(n);
     const void* p = owned->data();
-    weight w(p, {d0, d1 >= 0 ? d1 : 1, d2 >= 0 ? d2 : 1}, rank, dtype_of<T>, std::move(owned));
+    weight w(p, shape, rank, dtype_of<T>, std::move(owned));
     w.writable_ = true;
     return w;
   }

@@ -130,3 +130,11 @@ TEST_CASE("weights compare shape, type and bytes") {
   CHECK(empty.bytes() == 0);
   CHECK(empty == weight::zeros<float>(0, 4));
 }
+
+TEST_CASE("sizes beyond any memory are errors that say them") {
+  constexpr index_t huge = index_t{1} << 40;
+  CHECK(error_text([] { weight::zeros<float>(huge, huge); }) ==
+        "a tensor of 1099511627776 x 1099511627776 x 1 elements is beyond any memory");
+  CHECK(error_text([] { buffer<double>(huge << 22); }) ==
+        "a buffer of 4611686018427387904 elements of 8 bytes is beyond any memory");
+}

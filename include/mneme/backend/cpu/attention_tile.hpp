@@ -116,8 +116,8 @@ struct attention_tile {
     return (G + 3) / 4 * n * std::max<index_t>(d / channels, 1);
   }
 
-  // scores[g .. g + N][i] = scale q_g . k_i for i < n; keys are read and scores written in whole tiles, behind
-  // n as well.
+  // scores[g .. g + N][i] = scale q_g . k_i for i < n; keys are read and scores written in whole tiles,
+  // behind n as well.
   template <int N, class T, class Rows>
   [[gnu::noinline, gnu::flatten]] static void score(mat_view<const T> Q, index_t g, const Rows& keys,
                                                     index_t n, index_t d, T scale, mat_view<T> scores,

@@ -12,8 +12,8 @@
 namespace mneme::inline MNEME_ABI {
 
 // Every sum y[r, n] runs over the columns in one fixed order, in the one-row and in the many-row form alike;
-// so a row has the same bits in both. Weights as they are stored: one pack of partial sums, then across lanes,
-// then the ragged tail; whole blocks of 64 interleaved ones as interleaved_product.hpp says.
+// so a row has the same bits in both. Weights as they are stored: one pack of partial sums, then across
+// lanes, then the ragged tail; whole blocks of 64 interleaved ones as interleaved_product.hpp says.
 //   one row:    weights are decoded in registers, 8 outputs at a time to hide the latency of the sums
 //   many rows:  4 weight rows are decoded to scratch once, then multiplied with tiles of rows
 template <class Arch>
