@@ -33,40 +33,43 @@ class block_of_lists {
   template <class Tile>
   void score(mat_view<const T> Q, T scale, mat_view<T> scores) noexcept {
     const index_t G = Q.rows() / lists_.size(), d = lists_[0].d_key;
-    for (index_t at = from_; at < to_; at += turn_) {
-      const index_t n = std::min(turn_, to_ - at);
-      const index_t steps = Tile::template steps_of_score<Rows, T>(G, n, d);
-      for (index_t list = 0; list < lists_.size(); ++list) {
-        lines_ahead next = at + n < to_ ? ahead<true>(list, at + n, to_, turn_, steps)
-                                        : ahead<false>(list, from_, to_, turn_, steps);
-        const Rows keys = rows<true>(list, at, n);
-        const auto s = scores.range(list * G, (list + 1) * G).columns(at - from_, most - (at - from_));
-        Tile::in_fours(G, [&]<int N>(index_t g) {
-          Tile::template score<N>(Q.range(list * G, (list + 1) * G), g, keys, n, d, scale, s, next);
-        });
-      }
-    }
+    const auto steps = [&](index_t n) { return Tile::template steps_of_score<Rows, T>(G, n, d); };
+    in_turns<true>(steps, [&](index_t list, index_t i, index_t n, const Rows& keys, lines_ahead& next) {
+      const auto s = scores.range(list * G, (list + 1) * G).columns(i, most - i);
+      Tile::in_fours(G, [&]<int N>(index_t g) {
+        Tile::template score<N>(Q.range(list * G, (list + 1) * G), g, keys, n, d, scale, s, next);
+      });
+    });
   }
   // O += weights V.
   template <class Tile>
   void collect(mat_view<const T> weights, mat_view<T> O) noexcept {
     const index_t G = O.rows() / lists_.size(), d = lists_[0].d_value;
-    for (index_t at = from_; at < to_; at += turn_) {
-      const index_t n = std::min(turn_, to_ - at);
-      const index_t steps = Tile::template steps_of_collect<T>(G, n, d);
-      for (index_t list = 0; list < lists_.size(); ++list) {
-        lines_ahead next = at + n < to_ ? ahead<false>(list, at + n, to_, turn_, steps)
-                                        : ahead<true>(list, to_, next_to_, turn_, steps);
-        const Rows values = rows<false>(list, at, n);
-        const auto w = weights.range(list * G, (list + 1) * G).columns(at - from_, most - (at - from_));
-        Tile::in_fours(G, [&]<int N>(index_t g) {
-          Tile::template collect<N>(w, g, values, n, O.range(list * G, (list + 1) * G), next);
-        });
-      }
-    }
+    const auto steps = [&](index_t n) { return Tile::template steps_of_collect<T>(G, n, d); };
+    in_turns<false>(steps, [&](index_t list, index_t i, index_t n, const Rows& values, lines_ahead& next) {
+      const auto w = weights.range(list * G, (list + 1) * G).columns(i, most - i);
+      Tile::in_fours(G, [&]<int N>(index_t g) {
+        Tile::template collect<N>(w, g, values, n, O.range(list * G, (list + 1) * G), next);
+      });
+    });
   }
 
  private:
+  // f(list, i, n, rows, next) for n entries from entry i of the block on, of every list in turn. Asked for
+  // meanwhile: the next turn, behind the last one of keys the block's values, behind that of values the keys
+  // of the next block.
+  template <bool Key, class Steps, class F>
+  void in_turns(Steps&& steps_of, F&& f) noexcept {
+    for (index_t at = from_; at < to_; at += turn_) {
+      const index_t n = std::min(turn_, to_ - at), steps = steps_of(n);
+      for (index_t list = 0; list < lists_.size(); ++list) {
+        lines_ahead next = at + n < to_ ? ahead<Key>(list, at + n, to_, turn_, steps)
+                           : Key        ? ahead<false>(list, from_, to_, turn_, steps)
+                                        : ahead<true>(list, to_, next_to_, turn_, steps);
+        f(list, at - from_, n, rows<Key>(list, at, n), next);
+      }
+    }
+  }
   template <bool Key>
   const std::byte* stored(index_t list, index_t i) const {
     return Key ? lists_[list].key(i) : lists_[list].value(i);
